@@ -1,0 +1,1 @@
+"""Lanes run side by side, measured as they run, to one Result."""

@@ -1,0 +1,1 @@
+"""One file a check: what was measured, why it matters, what to do."""

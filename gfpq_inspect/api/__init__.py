@@ -1,0 +1,1 @@
+"""What import gfpq_inspect offers."""

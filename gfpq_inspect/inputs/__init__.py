@@ -1,0 +1,1 @@
+"""Arrays and images to batches of samples with identities."""

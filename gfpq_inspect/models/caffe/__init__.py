@@ -1,0 +1,1 @@
+"""Caffe front end: text, binary, upgrades, net building, translation to ONNX."""

@@ -1,0 +1,1 @@
+"""One file a family of Caffe layers: how each becomes ONNX nodes."""

@@ -1,0 +1,1 @@
+"""ONNX front end: any model that ONNX Runtime runs, one layer a node."""

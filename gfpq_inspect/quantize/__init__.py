@@ -1,0 +1,1 @@
+"""Number formats, coefficients and the typed door to the native quantizer."""
