@@ -1,0 +1,50 @@
+"""Outputs are whole or absent, and nothing is replaced unasked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gfpq_inspect.errors import OutputError
+from gfpq_inspect.files import check_writable, write_atomically
+
+
+def test_writes_text_and_bytes(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a.txt", "über", overwrite=False)
+    write_atomically(tmp_path / "b.bin", b"\x00\xff", overwrite=False)
+    assert (tmp_path / "a.txt").read_bytes() == "über".encode()
+    assert (tmp_path / "b.bin").read_bytes() == b"\x00\xff"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.txt", "b.bin"]
+
+
+def test_refuses_to_replace_unless_asked(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(OutputError, match="--force"):
+        write_atomically(target, "new", overwrite=False)
+    assert target.read_text() == "old"
+    write_atomically(target, "new", overwrite=True)
+    assert target.read_text() == "new"
+
+
+def test_names_a_missing_folder_and_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no folder"):
+        check_writable(tmp_path / "absent" / "a.txt", overwrite=False)
+    with pytest.raises(OutputError, match="is a folder"):
+        check_writable(tmp_path, overwrite=True)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_atomically(target, "new", overwrite=True)
+    assert target.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
