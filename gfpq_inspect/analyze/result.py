@@ -132,7 +132,8 @@ class Comparison:
             'total').
         lane: Lane that is measured.
         reference: Lane that it is measured against.
-        kind: 'quantization', 'drift' or 'total'.
+        kind: 'quantization', 'drift' or 'total'; for lanes that are not fed from the start also 'local', 'inherited' or
+            'fresh' (spec: metrics, section 4), with names such as 'local_both', 'inherited_both', 'fresh_both'.
         title: For people, a few words.
     """
 
@@ -169,6 +170,7 @@ class LayerRow:
         isolation: First model's, from data / weight / both.
         tuned_isolation: Second model's, from tuned_data / tuned_weight / tuned.
         inputs: Row keys of the layers it reads.
+        folded_into: Row key of the layer that this one is folded into, where the view is folded.
     """
 
     key: str
@@ -196,6 +198,7 @@ class LayerRow:
     source_line: int | None = None
     inputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    folded_into: str | None = None
 
 
 @dataclass(frozen=True)
@@ -331,7 +334,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class Result:
-    """The whole analysis."""
+    """The whole analysis.
+
+    `details` holds evidence a layer, plain JSON values: {'layers': {row key: {...}}}; its keys are described in
+    reports/README.md. Every part of it is optional.
+    """
 
     run: Run
     comparisons: tuple[Comparison, ...]
