@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from gfpq_inspect.inputs.source import InputFacts as InputFacts
+
 SCHEMA_VERSION = 1
 
 
@@ -282,29 +284,6 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
-class InputFacts:
-    """What the networks were fed.
-
-    Attributes:
-        synthetic: True for seeded noise; every report then says so in plain sight.
-        description: One clause ('8 images from photographs/*.jpg', 'seeded uniform noise, seed 0').
-        sample_count: Samples measured.
-        samples: Identities (base file name, `file[index]`), at most 1 000 of them.
-        preprocessing: Option name to text, for the record.
-        seed: Of synthetic input, else None.
-        sha256: Of all input bytes in order.
-    """
-
-    synthetic: bool
-    description: str
-    sample_count: int
-    samples: tuple[str, ...]
-    preprocessing: Mapping[str, str]
-    seed: int | None
-    sha256: str
-
-
-@dataclass(frozen=True)
 class Run:
     """What was run, on what, how."""
 
@@ -312,7 +291,7 @@ class Run:
     command: str
     models: tuple[ModelFacts, ...]
     inputs: InputFacts
-    bits: int
+    bits: int | None  # None: nothing was quantized
     coefficients: str  # 'set' or 'sample'
     calibration: str  # one sentence
     view: str  # 'as stored' or 'folded'
