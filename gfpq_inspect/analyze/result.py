@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from gfpq_inspect.inputs.source import InputFacts as InputFacts
+from gfpq_inspect.inputs.source import InputFacts as InputFacts  # noqa: PLC0414 - it is part of the result
 
 SCHEMA_VERSION = 1
 
