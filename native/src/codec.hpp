@@ -91,6 +91,8 @@ int quantize_dequantize(T* data, std::size_t count, unsigned bit_width, unsigned
 
 /// Name of the kernel in use: "reference", "baseline", "neon", "avx2" or "avx512".
 const char* instruction_set() noexcept;
+/// True when this machine and build have the kernel of that name.
+bool has_instruction_set(const char* name) noexcept;
 /// Force a kernel by name (tests; also environment GFPQ_INSTRUCTION_SET). False when this machine or build lacks it.
 bool set_instruction_set(const char* name) noexcept;
 

@@ -1,0 +1,6 @@
+#include "bindings.hpp"
+
+NB_MODULE(_native, module) {
+    module.doc() = "The quantizer and the measuring kernels; `gfpq_inspect.quantize` is their typed door.";
+    gfpq::python::bind_codec(module);
+}
