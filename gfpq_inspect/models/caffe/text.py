@@ -2,8 +2,8 @@
 
 Accepted, as protobuf's C++ parser does: `field: value`, `message { }`, `message: { }`, `message < >`, `[a, b]` for
 repeated fields of either kind, `,` or `;` after a field, `#` comments, strings in either quotation mark with C escapes,
-neighbouring strings joined, `- 1` with a space, `1f`. Refused: `//` and `/* */` comments. What only a schema can tell is
-left to `gfpq_inspect.models.caffe.schema`. A UTF-8 byte-order mark, which Caffe refuses, is skipped.
+neighbouring strings joined, `- 1` with a space, `1f`. Refused: `//` and `/* */` comments. What only a schema can tell
+is left to `gfpq_inspect.models.caffe.schema`. A UTF-8 byte-order mark, which Caffe refuses, is skipped.
 """
 
 from __future__ import annotations

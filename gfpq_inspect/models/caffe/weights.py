@@ -81,8 +81,8 @@ def count_of(shape: tuple[int, ...]) -> int | None:
 def fit_blob(blob: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[NDArray[np.float32] | None, str | None]:
     """Give a stored blob the shape that its layer wants, where that only moves axes of one.
 
-    Caffe compares shapes exactly, and legacy four-axis headers right-aligned, padded with 1 on the left. Other places for
-    the ones are accepted here too, though Caffe would stop.
+    Caffe compares shapes exactly, and legacy four-axis headers right-aligned, padded with 1 on the left. Other places
+    for the ones are accepted here too, though Caffe would stop.
 
     Args:
         blob: As stored.

@@ -1,6 +1,6 @@
 """Layer messages before the current format: V1 (`layers {}`) and V0 (`layers { layer {} }`).
 
-The last types of V1 (PRELU and on) were never in BVLC Caffe; text files of forks use them.
+Layer types with a negative number were never in BVLC Caffe; text files of forks use them by name.
 """
 
 MESSAGES = """
@@ -25,7 +25,8 @@ V1LayerParameter
     HDF5_OUTPUT:10 HINGE_LOSS:28 IM2COL:11 IMAGE_DATA:12 INFOGAIN_LOSS:13 INNER_PRODUCT:14 LRN:15
     MEMORY_DATA:29 MULTINOMIAL_LOGISTIC_LOSS:16 MVN:34 POOLING:17 POWER:26 RELU:18 SIGMOID:19
     SIGMOID_CROSS_ENTROPY_LOSS:27 SILENCE:36 SOFTMAX:20 SOFTMAX_LOSS:21 SPLIT:22 SLICE:33 TANH:23
-    WINDOW_DATA:24 THRESHOLD:31; enum DimCheckMode=STRICT:0 PERMISSIVE:1
+    WINDOW_DATA:24 THRESHOLD:31 LOCAL:-1 RESHAPE:-2 UPSAMPLE:-3 INTERP:-4 BN:-5
+    PRELU:-6 QUANT:-7; enum DimCheckMode=STRICT:0 PERMISSIVE:1
 V0LayerParameter
     name 1 string; type 2 string; num_output 3 uint32; biasterm 4 bool=true; weight_filler 5
     FillerParameter; bias_filler 6 FillerParameter; pad 7 uint32=0; kernelsize 8 uint32; group 9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TypeAlias
 
 import numpy as np
@@ -333,4 +334,5 @@ def _parse_enum(scalar: Scalar, message: str, name: str) -> str:
         for key, value in values.items():
             if value == number:
                 return key
-    raise ValueError(f"one of {', '.join(values)}")
+    shown = list(values) if len(values) <= 10 else get_close_matches(scalar.text, values, n=3, cutoff=0)
+    raise ValueError(f"one of {', '.join(shown)}{'' if len(shown) == len(values) else ', ...'}")
