@@ -247,19 +247,13 @@ def _listed_file(listing: Path, text: str) -> tuple[Path | None, str | None]:
 
 
 def _named(paths: Sequence[Path]) -> tuple[Item, ...]:
-    """Base names, with as many folders before them as tell equal ones apart, and '#2' for the same file again."""
+    """Base names, with as many folders before them as tell different files apart."""
     depth = 1
     deepest = max(len(path.parts) for path in paths)
     distinct = len(set(paths))
     while depth < deepest and len({path.parts[-depth:] for path in paths}) < distinct:
         depth += 1
-    seen: dict[str, int] = {}
-    items = []
-    for path in paths:
-        name = "/".join(path.parts[-depth:]).lstrip("/")
-        seen[name] = seen.get(name, 0) + 1
-        items.append(Item(path, name if seen[name] == 1 else f"{name}#{seen[name]}"))
-    return tuple(items)
+    return tuple(Item(path, "/".join(path.parts[-depth:]).lstrip("/")) for path in paths)
 
 
 def _finite(sample: NDArray[Any], where: str, identity: str) -> NDArray[Any]:

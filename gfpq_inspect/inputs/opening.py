@@ -55,7 +55,7 @@ class FeedSource:
                     f"({feeds[other].description}); give each input as many samples, or one for all"
                 )
         available = next(feed.identities for name, feed in feeds.items() if counts[name] == most)
-        self._identities = available[: options.samples]
+        self._identities = _unique(available[: options.samples])
         self._sha256 = ""
 
     @property
@@ -249,6 +249,16 @@ def _option_for(value: Any, name: str, applies: bool) -> Any:
     if isinstance(value, Mapping):
         return value.get(name)
     return value if applies else None
+
+
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
+    """Tell the same name met again apart: 'a.png', 'a.png#2'."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return tuple(result)
 
 
 def _groups(samples: Iterator[dict[str, NDArray[Any]]], size: int) -> Iterator[list[dict[str, NDArray[Any]]]]:

@@ -33,8 +33,8 @@ class InputOptions:
         scale: Multiplied after the subtraction: one number or one a channel. A mapping gives each named input its own.
         channel_order: How the network reads colour images: 'bgr' (the default: Caffe's and NNIE's), 'rgb' or 'gray'.
             Images are brought to it; arrays are taken to be in it already.
-        layout: 'nchw' or 'nhwc', or None to tell it from the network's input shape (channels are the axis of 1, 3 or
-            4; nchw when both are). Arrays in the other layout are transposed when it is said.
+        layout: 'nchw' or 'nhwc', or None to tell it from the network's input shape (channels are the axis of 1 or 3;
+            nchw when both are). Arrays in the other layout are transposed when it is said.
         resize: Before images are fed: None stretches them to the network's size; 'HxW' resizes to that size, a number
             makes it the shorter side, 'none' keeps them. What is then larger than the network's input is cut from its
             centre. Bilinear, as Pillow does it (an image that shrinks is averaged over the area).

@@ -16,7 +16,7 @@ from gfpq_inspect.inputs.arrays import StoredArray, stored_arrays
 from gfpq_inspect.inputs.mean import read_mean_image
 from gfpq_inspect.inputs.options import MeanLike, Numbers, parse_numbers
 
-_CHANNEL_COUNTS = (1, 3, 4)
+_CHANNEL_COUNTS = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -119,14 +119,14 @@ class Preprocessing:
         """Subtract the mean, multiply by the scale, in float32 and in this order; then the network's type."""
         shape = self.sample_shape
         if self.dtype.kind != "f":
-            return np.ascontiguousarray(values.reshape(shape), dtype=self.dtype)
+            return np.ascontiguousarray(values, dtype=self.dtype).reshape(shape)
         with np.errstate(over="ignore"):  # what overflows is infinite then, and refused by name
             sample: NDArray[Any] = np.ascontiguousarray(values, dtype=np.float32).reshape(shape)
             if self.mean is not None:
                 sample = sample - self.mean
             if self.scale is not None:
                 sample = sample * self.scale
-            return np.ascontiguousarray(sample, dtype=self.dtype)
+            return np.ascontiguousarray(sample, dtype=self.dtype).reshape(shape)
 
     def _fit(self, array: StoredArray) -> _Fit:
         """Match an array's shape with a sample's; axes of size 1 may be missing or added.
