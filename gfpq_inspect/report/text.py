@@ -49,13 +49,19 @@ def decimals(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def cosine_text(cosine: float | None) -> str:
-    """A cosine with as many decimals as tell it from 1: 0.98123, 0.999987, 0.99999982."""
+def cosine_text(cosine: float | None, most_digits: int = 8) -> str:
+    """A cosine with as many decimals as tell it from 1, and never rounded up to 1: 0.98123, 0.999987, 0.99999982.
+
+    Args:
+        cosine: The value.
+        most_digits: Decimals there is room for, from 5.
+    """
     if cosine is None:
         return "–"
     distance = abs(1 - cosine)
-    digits = 5 if distance > 1e-4 else 6 if distance > 1e-5 else 8
-    return f"{cosine:.{digits}f}"
+    digits = min(most_digits, 5 if distance > 1e-4 else 6 if distance > 1e-5 else 8)
+    text = f"{cosine:.{digits}f}"
+    return f"0.{'9' * digits}" if text.startswith("1.") and cosine < 1 else text
 
 
 def sqnr_text(scores: Scores) -> str:

@@ -175,14 +175,16 @@ def test_damage_is_refused_or_harmless_but_never_a_crash(path: tuple[Any, ...], 
     for step in path[:-1]:
         target = target[step]
     target[path[-1]] = damage
+    refusal = ""
     try:
         back = jsonfile.parse_result(json.dumps(document), "damaged.json")
     except InputError as error:
-        assert str(error).startswith("damaged.json")
-        assert len(str(error)) < 400
+        refusal = str(error)
     else:
         jsonfile.render_json(back)
         jsonschema.validate(document, SCHEMA)
+    assert not refusal or refusal.startswith("damaged.json")
+    assert len(refusal) < 400
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,10 @@ def test_damage_is_refused_or_harmless_but_never_a_crash(path: tuple[Any, ...], 
         (lambda d: d["layers"]["columns"].pop("status"), "column 'status' is missing"),
         (lambda d: d["layers"]["columns"]["key"].__setitem__(0, 10**6), "is no index into"),
         (lambda d: d["layers"]["columns"]["key"].__setitem__(0, d["layers"]["columns"]["key"][1]), "same key"),
-        (lambda d: d["layers"]["scores"]["both"]["cosine"].__setitem__(3, "x"), r"scores\.both\.cosine: expected float"),
+        (
+            lambda d: d["layers"]["scores"]["both"]["cosine"].__setitem__(3, "x"),
+            r"scores\.both\.cosine: expected float",
+        ),
         (lambda d: d["details"].update(data="AAAA"), r"details\.data: is damaged"),
         (lambda d: d["details"].update(bytes=5), r"details\.data: inflates to another length"),
         (lambda d: d["judgement"].update(good=1), r"judgement\.good: expected bool, found 1"),
@@ -209,7 +214,9 @@ def test_damage_is_named_with_its_place(change: Callable[[dict[str, Any]], Any],
         jsonfile.parse_result(json.dumps(document), "damaged.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"  \n", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000, b'{"a": NaN}', b"\x1f\x8b\x08"])
+@pytest.mark.parametrize(
+    "content", [b"", b"  \n", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000, b'{"a": NaN}', b"\x1f\x8b\x08"]
+)
 def test_files_that_are_no_results(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(content)
