@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gfpq_inspect.errors import Problem
 from gfpq_inspect.models.caffe.connect import ConnectedLayer
 from gfpq_inspect.models.caffe.problems import Problems
-from gfpq_inspect.models.caffe.weights import StoredBlob, StoredLayer, StoredWeights
+from gfpq_inspect.models.caffe.weights import StoredBlob, StoredWeights
 
 
 @dataclass
@@ -52,7 +52,6 @@ def attach_weights(
     names = [_parameter_names(layer) for layer in layers]
     own: dict[int, dict[int, StoredBlob]] = {}
     shared: dict[str, StoredBlob] = {}
-    owned_by: dict[int, StoredLayer] = {}
     for stored in weights.layers:
         position = first.get(stored.name)
         if position is None:
@@ -62,14 +61,17 @@ def attach_weights(
         found.stored.add(position)
         if stored.blobs or position not in own:
             own[position] = stored.blobs
-            owned_by[position] = stored
         for number, blob in stored.blobs.items():
             if number < len(names[position]) and names[position][number]:
                 shared[names[position][number]] = blob
     for position, layer in enumerate(layers):
-        arrays = _layer_blobs(layer, own.get(position, {}), names[position], shared, weights.path, problems)
-        if arrays:
-            found.blobs[position] = arrays
+        pairs = _layer_blobs(own.get(position, {}), names[position], shared)
+        faults = [part.fault for pair in pairs for part in pair if part is not None and part.fault]
+        if faults:
+            what = f"its stored weights cannot be used: {faults[0]}"
+            problems.add(Problem(what, weights.path, layer.definition.name, remedy="save the weights again with Caffe"))
+        elif pairs:
+            found.blobs[position] = tuple(_array(stored, winner) for stored, winner in pairs)
     _check_matched(layers, found, weights, path, problems)
     if found.ignored:
         shown = ", ".join(found.ignored[:5]) + (", ..." if len(found.ignored) > 5 else "")
@@ -85,35 +87,24 @@ def _parameter_names(layer: ConnectedLayer) -> list[str]:
 
 
 def _layer_blobs(
-    layer: ConnectedLayer,
-    own: dict[int, StoredBlob],
-    names: list[str],
-    shared: dict[str, StoredBlob],
-    weights_path: str,
-    problems: Problems,
-) -> tuple[NDArray[np.float32], ...]:
-    arrays: list[NDArray[np.float32]] = []
+    own: dict[int, StoredBlob], names: list[str], shared: dict[str, StoredBlob]
+) -> list[tuple[StoredBlob | None, StoredBlob]]:
+    """Return for each blob of a layer what is stored for the layer itself, and the copy that counts."""
+    pairs: list[tuple[StoredBlob | None, StoredBlob]] = []
     while True:
-        number = len(arrays)
+        number = len(pairs)
         stored = own.get(number)
         winner = shared.get(names[number]) if number < len(names) and names[number] else None
         blob = winner or stored
         if blob is None:
-            return tuple(arrays)
-        for part in (stored, winner):
-            if part is not None and part.fault:
-                problems.add(
-                    Problem(
-                        f"its stored blob {number} cannot be used: {part.fault}",
-                        weights_path,
-                        layer.definition.name,
-                        remedy="save the weights again with Caffe",
-                    )
-                )
-                return ()
-        # A sharer may see the same values in a shape of its own (share_mode: PERMISSIVE compares counts only).
-        shape = stored.shape if stored is not None and stored.values.size == blob.values.size else blob.shape
-        arrays.append(blob.values.reshape(shape))
+            return pairs
+        pairs.append((stored, blob))
+
+
+def _array(stored: StoredBlob | None, winner: StoredBlob) -> NDArray[np.float32]:
+    # A sharer may see the same values in a shape of its own (share_mode: PERMISSIVE compares counts only).
+    shape = stored.shape if stored is not None and stored.values.size == winner.values.size else winner.shape
+    return winner.values.reshape(shape)
 
 
 def _check_matched(

@@ -115,7 +115,8 @@ class _Reader:
                 self._layers.append(layer)
                 versions.add(layer.version)
         self._check(versions)
-        return StoredWeights(self._path, name, tuple(self._layers), notes=self._notes(versions))
+        notes = self._notes(versions)
+        return StoredWeights(self._path, name, tuple(self._layers), notes=notes, buffer=self._buffer)
 
     def _check(self, versions: set[int]) -> None:
         if not self._layers:

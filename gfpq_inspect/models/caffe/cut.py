@@ -1,15 +1,16 @@
 """Cutting a definition down to what can be computed here: inputs where data came from, no losses, no foreign code.
 
-* Data layers become inputs; so do the tops of Proposal, Custom and Python layers, unless an installed package translates
-  them.
+* Data layers become inputs; so do the tops of Proposal, Custom and Python layers, unless an installed package
+  translates them.
 * Losses, accuracies, Silence and output layers go, with what reads them, and with what served only them: layers all of
   whose tops nobody reads any more and that no learned layer stands before (the labels' side; predictions stay).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from gfpq_inspect.models.caffe.connect import ConnectedLayer, connect
 from gfpq_inspect.models.caffe.definition import LayerDefinition
@@ -24,6 +25,18 @@ _MEASURES = frozenset({"Accuracy", "SoftmaxWithLoss"})
 _LEARNED_TYPES = frozenset(
     {"Convolution", "Deconvolution", "InnerProduct", "Embed", "LSTM", "RNN", "BatchNorm", "Scale", "PReLU", "BN"}
 )
+
+
+class KnownTypes(Protocol):
+    """What reading has to know about translating."""
+
+    def is_known(self, layer_type: str) -> bool:
+        """Return whether layers of this type can be translated."""
+        ...
+
+    def has_plugin(self, layer_type: str) -> bool:
+        """Return whether an installed package translates them."""
+        ...
 
 
 @dataclass
@@ -52,7 +65,7 @@ def cut_to_inference(
     definitions: Sequence[LayerDefinition],
     path: str,
     problems: Problems,
-    has_plugin: Callable[[str], bool],
+    types: KnownTypes,
     *,
     keep_losses: bool,
 ) -> Cut:
@@ -62,17 +75,17 @@ def cut_to_inference(
         definitions: Layers that take part, in order.
         path: File, for messages.
         problems: Receives the faults of connecting all of them, as Caffe would refuse the whole net.
-        has_plugin: Whether an installed package translates a layer type.
+        types: Which layer types can be translated.
         keep_losses: Keep losses and accuracies, and with them the labels as inputs.
     """
     connected = connect(definitions, path, problems).layers
-    graph = _Graph(connected)
+    graph = _Graph(connected, types)
     dropped = {
         index
         for index, layer in enumerate(definitions)
         if layer.type in _NEVER_COMPUTED or (is_measure(layer.type) and not keep_losses)
     }
-    inputs = {index for index, layer in enumerate(definitions) if _is_input(layer, has_plugin)}
+    inputs = {index for index, layer in enumerate(definitions) if _is_input(layer, types)}
     dropped |= {index for index in inputs if definitions[index].bottoms and not graph.is_read(index)}
     graph.drop_readers(dropped, inputs)
     roots = set(dropped)
@@ -92,12 +105,12 @@ def cut_to_inference(
     return result
 
 
-def _is_input(layer: LayerDefinition, has_plugin: Callable[[str], bool]) -> bool:
+def _is_input(layer: LayerDefinition, types: KnownTypes) -> bool:
     if layer.type == "Input":
         return True
     if layer.type not in DATA_TYPES | FOREIGN_TYPES:
         return False
-    return not has_plugin(layer.type)
+    return not types.has_plugin(layer.type)
 
 
 def _notes(dropped: list[LayerDefinition], servants: int) -> list[str]:
@@ -112,7 +125,7 @@ def _notes(dropped: list[LayerDefinition], servants: int) -> list[str]:
 class _Graph:
     """Who reads what, by position of the layer."""
 
-    def __init__(self, layers: Sequence[ConnectedLayer]) -> None:
+    def __init__(self, layers: Sequence[ConnectedLayer], types: KnownTypes) -> None:
         self._layers = layers
         self._writer = {value: index for index, layer in enumerate(layers) for value in layer.tops}
         self._readers: dict[str, set[int]] = {}
@@ -122,7 +135,10 @@ class _Graph:
         self._learned: list[bool] = []
         for layer in layers:
             before = [self._learned[self._writer[value]] for value in layer.bottoms if self._is_above(value)]
-            self._learned.append(layer.definition.type in _LEARNED_TYPES or any(before))
+            kind = layer.definition.type
+            # Of a type that nobody knows it must be assumed; it is refused later, and must not vanish before.
+            learned = kind in _LEARNED_TYPES or not (types.is_known(kind) or kind in DATA_TYPES | {"Input"})
+            self._learned.append(learned or any(before))
 
     def _is_above(self, value: str) -> bool:
         return self._writer.get(value, len(self._learned)) < len(self._learned)

@@ -1,4 +1,4 @@
-"""Weights in HDF5 (`.caffemodel.h5`): groups `data/<layer>/<0, 1, ...>`, as Caffe's snapshot_format HDF5 writes them."""
+"""Weights in HDF5 (`.caffemodel.h5`): groups `data/<layer>/<0, 1, ...>`, as Caffe snapshots them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class _Reader:
             if self._layers_left < 0:
                 raise ValueError(f"it holds more than {MAX_LAYERS} layers")
             blobs = {}
-            for number in sorted((int(key) for key in child if key.isascii() and key.isdigit() and len(key) < 6)):
+            for number in sorted(int(key) for key in child if key.isascii() and key.isdigit() and len(key) < 6):
                 dataset = child.get(str(number))
                 if isinstance(dataset, self._h5py.Dataset):
                     blobs[number] = self._blob(dataset)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gfpq_inspect.models.caffe.wire import Buffer
 
 MAX_BLOB_AXES = 32
 """Caffe's own limit."""
@@ -61,13 +63,15 @@ class StoredWeights:
         layers: In file order.
         kind: 'caffemodel' or 'HDF5'.
         notes: Formats met that a reader should know of.
+        buffer: The mapped file of a caffemodel, for what else is in it; empty for HDF5.
     """
 
     path: str
     name: str
     layers: tuple[StoredLayer, ...]
     kind: str = "caffemodel"
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    buffer: Buffer = b""
 
 
 def count_of(shape: tuple[int, ...]) -> int | None:
