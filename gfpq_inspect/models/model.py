@@ -63,6 +63,8 @@ class Layer:
         multiply_adds: For one sample, or None where the notion makes no sense.
         source_line: Line in the prototxt, or None.
         notes: Things a reader should know (legacy shapes accepted, aliasing, ...).
+        folded: Keys of the layers that were folded into this one's weights, in order; it then makes the value that the
+            last of them made (see `models.fold`).
     """
 
     key: str
@@ -81,6 +83,7 @@ class Layer:
     multiply_adds: int | None = None
     source_line: int | None = None
     notes: tuple[str, ...] = ()
+    folded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

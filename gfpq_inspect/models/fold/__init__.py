@@ -1,0 +1,16 @@
+"""Folding BatchNorm, Scale and Bias into the convolution or inner product before them."""
+
+from gfpq_inspect.models.fold.affine import Affine, batch_norm_constants, fold_bias, fold_weight
+from gfpq_inspect.models.fold.graph import Fold, Refusal
+from gfpq_inspect.models.fold.model import fold_model, fold_model_report
+
+__all__ = [
+    "Affine",
+    "Fold",
+    "Refusal",
+    "batch_norm_constants",
+    "fold_bias",
+    "fold_model",
+    "fold_model_report",
+    "fold_weight",
+]

@@ -1,0 +1,113 @@
+"""Folding in a `Model`: the graph and its table of layers together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gfpq_inspect.models.fold.graph import BASE_OPERATORS, Fold, Refusal, Unit, fold_graph
+from gfpq_inspect.models.model import Layer, LayerKind, Model
+from gfpq_inspect.models.place import CAFFE_QUANTIZED_TYPES
+
+CAFFE_BASE_TYPES = CAFFE_QUANTIZED_TYPES - {"Pooling"}
+"""Caffe layers that others are folded into."""
+CAFFE_STEP_TYPES = frozenset({"BatchNorm", "Scale", "Bias", "BN"})
+"""Caffe layers that are folded."""
+_ONNX_STEP_TYPES = frozenset({"BatchNormalization", "Mul", "Add", "Sub", "Div"})
+
+
+@dataclass(frozen=True)
+class FoldedModel:
+    """A folded model and what was done.
+
+    Attributes:
+        model: The model; each layer that took others in names them in `Layer.folded`.
+        folds: What was folded, in the order of the network.
+        refusals: BatchNorm, Scale and Bias layers that stay, with the reason.
+    """
+
+    model: Model
+    folds: tuple[Fold, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def fold_model(model: Model) -> Model:
+    """Fold BatchNorm, Scale and Bias (ONNX: BatchNormalization and constant Mul, Add, Sub, Div) into the layer before.
+
+    Args:
+        model: A network as stored; not changed.
+
+    Returns:
+        The network as NNIE computes it. A layer that took others in keeps its key and its place, makes the value that
+        the last of them made, and names them in `Layer.folded`; layers that could not be folded say why in their notes.
+    """
+    return fold_model_report(model).model
+
+
+def fold_model_report(model: Model) -> FoldedModel:
+    """Fold as `fold_model` does, and say what was folded and what was not."""
+    positions = {node.name: index for index, node in enumerate(model.graph.graph.node)}
+    operators = {node.name: node.op_type for node in model.graph.graph.node}
+    caffe = model.origin.framework == "caffe"
+    units = [
+        _unit(layer, tuple(positions[name] for name in layer.nodes), [operators[n] for n in layer.nodes], caffe=caffe)
+        for layer in model.layers
+        if layer.nodes
+    ]
+    graph, folds, refusals = fold_graph(model.graph, units)
+    layers = _table(model.layers, folds, refusals)
+    notes = model.origin.notes
+    if folds:
+        count = sum(len(fold.folded) for fold in folds)
+        notes = (*notes, f"folded: {count} layers went into the weights of {len(folds)} others")
+    folded = replace(model, graph=graph, layers=layers, origin=replace(model.origin, notes=notes))
+    return FoldedModel(folded, folds, refusals)
+
+
+def _unit(layer: Layer, nodes: tuple[int, ...], operators: Sequence[str], *, caffe: bool) -> Unit:
+    bases = sum(operator in BASE_OPERATORS for operator in operators)
+    computes = layer.kind is LayerKind.COMPUTE
+    if caffe:
+        is_base = computes and bases > 0 and layer.type in CAFFE_BASE_TYPES
+        return Unit(layer.key, layer.type, nodes, is_base, computes and layer.type in CAFFE_STEP_TYPES)
+    is_step = len(operators) == 1 and operators[0] in _ONNX_STEP_TYPES
+    return Unit(layer.key, layer.type, nodes, bases == 1, is_step, is_step and operators[0] != "BatchNormalization")
+
+
+def _table(layers: Sequence[Layer], folds: Sequence[Fold], refusals: Sequence[Refusal]) -> tuple[Layer, ...]:
+    by_base = {fold.base: fold for fold in folds}
+    gone = {key: layer for layer in layers for key in (layer.key,) if any(key in fold.folded for fold in folds)}
+    reasons = {refusal.key: refusal.reason for refusal in refusals}
+    table = []
+    for layer in layers:
+        if layer.key in gone:
+            continue
+        if layer.key in by_base:
+            table.append(_folded_row(layer, by_base[layer.key], gone))
+        elif layer.key in reasons:
+            table.append(replace(layer, notes=(*layer.notes, f"not folded: {reasons[layer.key]}")))
+        else:
+            table.append(layer)
+    return tuple(table)
+
+
+def _folded_row(layer: Layer, fold: Fold, gone: dict[str, Layer]) -> Layer:
+    old, new = fold.weight
+    weights = [new if name == old else name for name in layer.weights]
+    if fold.bias is not None:
+        weights = [*weights[: 1 + weights.index(new)], fold.bias]
+    quantization = layer.quantization
+    if quantization is not None:
+        kernels = tuple(new if name == old else name for name in quantization.weights)
+        quantization = replace(quantization, weights=kernels)
+    last = gone[fold.folded[-1]]
+    return replace(
+        layer,
+        outputs=(fold.output,),
+        blob_names=last.blob_names,
+        nodes=fold.nodes,
+        weights=tuple(weights),
+        quantization=quantization,
+        folded=fold.folded,
+        notes=(*layer.notes, f"folded into it: {', '.join(fold.folded)}"),
+    )
