@@ -116,14 +116,14 @@ GFPQ_FUNCTION FloatGrid float_grid(int delta) {
 
 // The step of an octave that a mantissa rounds to, or the one below it; never another.
 //
-// A cubic approximates log2 on 1 ... 2 within 6.4e-4, which is 0.09 of a step at 128 steps; adding 2^23 leaves the
-// integer in the low bits. One comparison with a threshold then settles the step exactly.
+// A cubic approximates log2 on 1 ... 2 within 6.4e-4, which is 0.09 of a step at 128 steps; adding 1.5 * 2^23 rounds
+// and leaves the integer in the low bits. One comparison with a threshold then settles the step exactly.
 template <int STEPS>
 GFPQ_FUNCTION int candidate_step(Word mantissa) {
     const float x = float_of(mantissa | float_one);
     const float s = (float)STEPS;
     const float steps = ((0.15824905f * s * x - 1.0518770f * s) * x + 3.0478878f * s) * x - (2.1536229f * s + 0.5f);
-    return (int)(bits_of(steps + 8388608.0f) & (2 * STEPS - 1));
+    return (int)(bits_of(steps + 12582912.0f) & (2 * STEPS - 1));
 }
 
 // Quantizes one float32, given and returned as bits.
