@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +19,75 @@ _READ_ERRORS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, R
 _PIECE_BYTES = 1 << 24
 
 
+class StoredArray(Protocol):
+    """An array whose shape and type are known and whose values are read row by row."""
+
+    @property
+    def where(self) -> str:
+        """For messages: the file, and the array in it."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """Its name among the arrays of one file; None where a file holds one array without a name."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As stored."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As stored: a boolean, integer or floating type."""
+        ...
+
+    def rows(self) -> Iterator[Array]:
+        """Give the rows (slices along axis 0) in order; a scalar is one row.
+
+        Raises:
+            InputError: The values cannot be read.
+        """
+        ...
+
+
 @dataclass(frozen=True)
-class StoredArray:
-    """An array in a file, its header read, its values not.
+class MemoryArray:
+    """An array of the caller's: a plain one, a memory map."""
+
+    values: Array
+    where: str
+    name: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `StoredArray`."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """See `StoredArray`."""
+        return self.values.dtype
+
+    def rows(self) -> Iterator[Array]:
+        """See `StoredArray`."""
+        yield from self.values if self.values.ndim else [self.values]
+
+
+@dataclass(frozen=True)
+class NumpyFile:
+    """An array in an .npy or .npz file, its header read, its values not.
 
     Attributes:
         path: The file as the user gave it.
-        member: Array name in an .npz, or None for an .npy.
+        name: Array name in an .npz, or None for an .npy.
         shape: As stored.
         dtype: As stored: a boolean, integer or floating type.
         fortran: Stored column by column.
     """
 
     path: Path
-    member: str | None
+    name: str | None
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     fortran: bool
@@ -40,7 +95,7 @@ class StoredArray:
     @property
     def where(self) -> str:
         """For messages: the file, and the array in it."""
-        return str(self.path) if self.member is None else f"{self.path}: array '{self.member}'"
+        return str(self.path) if self.name is None else f"{self.path}: array '{self.name}'"
 
     def rows(self) -> Iterator[Array]:
         """Give the rows (slices along axis 0) in order; a scalar is one row.
@@ -49,7 +104,7 @@ class StoredArray:
             InputError: The file cannot be read or is shorter than its header says.
         """
         try:
-            if self.member is None:
+            if self.name is None:
                 mapped: Array = np.load(self.path, mmap_mode="r", allow_pickle=False)
                 yield from mapped if mapped.ndim else [np.asarray(mapped)]
             else:
@@ -58,7 +113,7 @@ class StoredArray:
             raise _unreadable(self.path, error) from error
 
     def _member_rows(self) -> Iterator[Array]:
-        with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.member}.npy") as stream:
+        with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.name}.npy") as stream:
             if self.fortran or not self.shape:
                 whole: Array = np.lib.format.read_array(stream, allow_pickle=False)
                 yield from whole if whole.ndim else [whole]
@@ -75,7 +130,7 @@ class StoredArray:
                 yield from np.frombuffer(data, self.dtype).reshape(count, *row_shape)
 
 
-def stored_arrays(path: Path) -> list[StoredArray]:
+def numpy_arrays(path: Path) -> list[NumpyFile]:
     """Read the headers of an .npy or .npz file.
 
     Args:
@@ -125,15 +180,22 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check its permissions") from error
 
 
-def _stored(path: Path, member: str | None, stream: IO[bytes]) -> StoredArray:
-    shape, fortran, dtype = _read_header(stream)
-    stored = StoredArray(path, member, shape, dtype, fortran)
+def check_dtype(dtype: np.dtype[Any], where: str) -> None:
+    """Refuse what is no array of numbers.
+
+    Raises:
+        InputError: Objects, text, complex numbers, dates.
+    """
     if dtype.hasobject:
-        raise InputError(
-            f"{stored.where}: holds Python objects, which are never loaded; save it as an array of numbers"
-        )
+        raise InputError(f"{where}: holds Python objects, which are never loaded; save it as an array of numbers")
     if dtype.kind not in "biuf":
-        raise InputError(f"{stored.where}: holds values of type {dtype}, not numbers; save it as float32 or uint8")
+        raise InputError(f"{where}: holds values of type {dtype}, not numbers; save it as float32 or uint8")
+
+
+def _stored(path: Path, name: str | None, stream: IO[bytes]) -> NumpyFile:
+    shape, fortran, dtype = _read_header(stream)
+    stored = NumpyFile(path, name, shape, dtype, fortran)
+    check_dtype(dtype, stored.where)
     return stored
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,12 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.errors import InputError
-from gfpq_inspect.inputs.arrays import StoredArray, check_file, stored_arrays
-from gfpq_inspect.inputs.images import check_image, image_suffixes, read_image
+from gfpq_inspect.inputs.arrays import StoredArray, numpy_arrays
+from gfpq_inspect.inputs.datasets import (
+    HDF5_SUFFIXES,
+    LmdbSet,
+    datum_stream,
+    hdf5_arrays,
+    idx_array,
+    is_idx,
+    is_lmdb,
+    lmdb_set,
+)
+from gfpq_inspect.inputs.files import NUMPY_SUFFIXES, Item, find_items
+from gfpq_inspect.inputs.frames import FrameFile, frame_file, is_frames
+from gfpq_inspect.inputs.images import check_image, fit_image, image_suffixes, read_image
 from gfpq_inspect.inputs.preprocess import Preprocessing
-
-ARRAY_SUFFIXES = (".npy", ".npz")
-LIST_SUFFIXES = (".txt", ".lst", ".list")
 
 
 class Feed(Protocol):
@@ -37,15 +45,6 @@ class Feed(Protocol):
     def samples(self) -> Iterator[NDArray[Any]]:
         """Give each sample in order: the input's sample shape and type, finite, preprocessed."""
         ...
-
-
-@dataclass(frozen=True)
-class Item:
-    """A file that was found, with its name for people and what its list said of it."""
-
-    path: Path
-    name: str
-    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class ArrayFeed:
         """See `Feed`."""
         fitted = self.preprocessing.array_samples(self.array)
         for identity, sample in zip(self.identities, fitted, strict=True):
-            yield _finite(sample, self.array.where, identity)
+            yield finite(sample, self.array.where, identity)
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,55 @@ class ImageFeed:
         """See `Feed`."""
         plan = self.preprocessing
         for item in self.items:
-            pixels = read_image(
-                item.path, channels=plan.image_channels, order=plan.channel_order, size=plan.image_size,
-                resize=plan.resize,
-            )  # fmt: skip
-            yield _finite(plan.image_sample(pixels), str(item.path), item.name)
+            pixels = read_image(item.path, str(item.path), plan.target)
+            yield finite(plan.image_sample(pixels), str(item.path), item.name)
+
+
+@dataclass(frozen=True)
+class FrameFeed:
+    """Raw frames of one file."""
+
+    file: FrameFile
+    name: str
+    preprocessing: Preprocessing
+    description: str
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """See `Feed`."""
+        return (self.name,) if self.file.count == 1 else tuple(f"{self.name}[{i}]" for i in range(self.file.count))
+
+    def samples(self) -> Iterator[NDArray[Any]]:
+        """See `Feed`."""
+        plan = self.preprocessing
+        for frame in self.file.frames():
+            yield plan.image_sample(fit_image(frame, str(self.file.path), plan.target))
+
+
+@dataclass(frozen=True)
+class LmdbFeed:
+    """Records of a Caffe LMDB; without a resize rule they are cut from the centre, as Caffe's data layers do."""
+
+    records: LmdbSet
+    preprocessing: Preprocessing
+    description: str
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """See `Feed`."""
+        return self.records.keys
+
+    def samples(self) -> Iterator[NDArray[Any]]:
+        """See `Feed`."""
+        plan = self.preprocessing
+        target = replace(plan.target, resize=plan.resize or 0)
+        for key, datum in zip(self.records.keys, self.records.records(), strict=True):
+            where = f"{self.records.path}: record '{key}'"
+            if datum.pixels is None:
+                sample = plan.image_sample(read_image(datum_stream(datum), where, target))
+            else:
+                sample = plan.plane_sample(datum.pixels, where)
+            yield finite(sample, where, key)
 
 
 @dataclass(frozen=True)
@@ -129,17 +172,54 @@ def open_feed(specification: str, preprocessing: Preprocessing) -> Feed:
         InputError: Nothing found, or a file that cannot serve; names the file and what to do.
     """
     items, description = find_items(specification)
-    plain = [item for item in items if item.path.suffix.lower() not in ARRAY_SUFFIXES]
-    if len(plain) == len(items):
-        return _images(items, preprocessing, description)
     feeds: list[Feed] = []
-    for item in items:
-        if item.path.suffix.lower() in ARRAY_SUFFIXES:
-            array = _chosen(stored_arrays(item.path), preprocessing.input_name)
-            feeds.append(ArrayFeed(array, item.name, preprocessing, description))
+    for is_image, group in groupby(items, key=lambda item: reader_of(item.path) is None):
+        if is_image:
+            feeds.append(_images(tuple(group), preprocessing, description))
         else:
-            feeds.append(_images((item,), preprocessing, description))
+            feeds += [_single(item, preprocessing, description) for item in group]
     return feeds[0] if len(feeds) == 1 else ChainedFeed(tuple(feeds), description)
+
+
+def reader_of(path: Path) -> str | None:
+    """Which reader a file wants: 'numpy', 'hdf5', 'lmdb', 'frames', 'idx', or None for images."""
+    suffix = path.suffix.lower()
+    if suffix in NUMPY_SUFFIXES:
+        return "numpy"
+    if suffix in HDF5_SUFFIXES:
+        return "hdf5"
+    if is_lmdb(path):
+        return "lmdb"
+    if is_frames(path):
+        return "frames"
+    return "idx" if suffix not in image_suffixes() and is_idx(path) else None
+
+
+def stored_arrays(path: Path) -> Sequence[StoredArray] | None:
+    """The arrays of a file that holds arrays, else None.
+
+    Raises:
+        InputError: Such a file that cannot be read.
+    """
+    match reader_of(path):
+        case "numpy":
+            return numpy_arrays(path)
+        case "hdf5":
+            return hdf5_arrays(path)
+        case "idx":
+            return [idx_array(path)]
+    return None
+
+
+def _single(item: Item, preprocessing: Preprocessing, description: str) -> Feed:
+    arrays = stored_arrays(item.path)
+    if arrays is not None:
+        return ArrayFeed(_chosen(item.path, arrays, preprocessing.input_name), item.name, preprocessing, description)
+    preprocessing.check_image_input(str(item.path))
+    if is_lmdb(item.path):
+        return LmdbFeed(lmdb_set(item.path), preprocessing, description)
+    height, width = preprocessing.frame_size or preprocessing.image_size
+    return FrameFeed(frame_file(item.path, height, width), item.name, preprocessing, description)
 
 
 def _images(items: tuple[Item, ...], preprocessing: Preprocessing, description: str) -> ImageFeed:
@@ -149,114 +229,23 @@ def _images(items: tuple[Item, ...], preprocessing: Preprocessing, description: 
     return ImageFeed(items, preprocessing, description)
 
 
-def _chosen(arrays: Sequence[StoredArray], name: str) -> StoredArray:
+def _chosen(path: Path, arrays: Sequence[StoredArray], name: str) -> StoredArray:
     """The array of the input's name, or the only one."""
     for array in arrays:
-        if array.member in (None, name):
+        if array.name in (None, name):
             return array
     if len(arrays) == 1:
         return arrays[0]
-    members = ", ".join(str(array.member) for array in arrays[:12])
-    raise InputError(
-        f"{arrays[0].path}: holds no array named '{name}' (it holds {members}); save it under the input's name"
-    )
+    members = ", ".join(str(array.name) for array in arrays[:12])
+    raise InputError(f"{path}: holds no array named '{name}' (it holds {members}); save it under the input's name")
 
 
-def find_items(specification: str) -> tuple[tuple[Item, ...], str]:
-    """Find the files of a specification.
-
-    Args:
-        specification: A file, a folder (images in it and below, by name), a pattern, or a list file (one path a line).
-
-    Returns:
-        The files, and a few words that describe them.
+def finite(sample: NDArray[Any], where: str, identity: str) -> NDArray[Any]:
+    """Give the sample back if all its values are finite.
 
     Raises:
-        InputError: Nothing there.
+        InputError: NaN or infinite values; names the sample, their count and the first one's place.
     """
-    path = Path(specification)
-    if path.is_dir():
-        return _folder(path), f"{path.resolve().name}/"
-    if glob.has_magic(specification) and not path.exists():
-        found = sorted(Path(name) for name in glob.glob(specification, recursive=True))  # noqa: PTH207 (whole path is a pattern)
-        files = [name for name in found if name.is_file()]
-        if not files:
-            raise InputError(f"{specification}: no file fits this pattern; check the folder and quote the pattern")
-        return _named(files), "/".join(Path(specification).parts[-2:])
-    check_file(path)
-    if path.suffix.lower() in LIST_SUFFIXES:
-        return _list_file(path), path.name
-    return (Item(path, path.name),), path.name
-
-
-def _folder(folder: Path) -> tuple[Item, ...]:
-    wanted = image_suffixes()
-    images: list[Path] = []
-    arrays: list[Path] = []
-    for base, folders, files in os.walk(folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            suffix = Path(name).suffix.lower()
-            if name.startswith(".") or suffix not in (wanted | set(ARRAY_SUFFIXES)):
-                continue
-            (images if suffix in wanted else arrays).append(Path(base) / name)
-    found = sorted(images or arrays)
-    if not found:
-        raise InputError(f"{folder}: holds no image and no .npy or .npz file; check the folder")
-    return tuple(Item(path, path.relative_to(folder).as_posix()) for path in found)
-
-
-def _refuse(error: OSError) -> None:
-    raise InputError(f"{error.filename}: cannot be read: {error.strerror}; check its permissions")
-
-
-def _list_file(path: Path) -> tuple[Item, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not a text file; a list holds one path a line") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; check its permissions") from error
-    files: list[Path] = []
-    labels: list[str | None] = []
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        found, label = _listed_file(path, text)
-        if found is None:
-            raise InputError(f"{path}:{number}: there is no file '{text}'; paths count from the list's own folder")
-        files.append(found)
-        labels.append(label)
-    if not files:
-        raise InputError(f"{path}: lists no file; write one path a line")
-    named = _named(files)
-    return tuple(Item(item.path, item.name, label) for item, label in zip(named, labels, strict=True))
-
-
-def _listed_file(listing: Path, text: str) -> tuple[Path | None, str | None]:
-    """The file of a line and the label behind it; relative paths count from the list's folder, then from here."""
-    candidates: list[tuple[str, str | None]] = [(text, None)]
-    if len(parts := text.rsplit(maxsplit=1)) == 2:
-        candidates.append((parts[0], parts[1]))
-    for name, label in candidates:
-        for path in (listing.parent / name, Path(name)):
-            if path.is_file():
-                return path, label
-    return None, None
-
-
-def _named(paths: Sequence[Path]) -> tuple[Item, ...]:
-    """Base names, with as many folders before them as tell different files apart."""
-    depth = 1
-    deepest = max(len(path.parts) for path in paths)
-    distinct = len(set(paths))
-    while depth < deepest and len({path.parts[-depth:] for path in paths}) < distinct:
-        depth += 1
-    return tuple(Item(path, "/".join(path.parts[-depth:]).lstrip("/")) for path in paths)
-
-
-def _finite(sample: NDArray[Any], where: str, identity: str) -> NDArray[Any]:
     if sample.dtype.kind != "f":
         return sample
     finite = np.isfinite(sample)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,23 +28,36 @@ def check_image(path: Path) -> None:
         InputError: Missing, empty, no image, or too large.
     """
     check_file(path)
-    _open(path).close()
+    _open(path, str(path)).close()
 
 
-def read_image(
-    path: Path, *, channels: int, order: str, size: tuple[int, int], resize: tuple[int, int] | int | None
-) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class Target:
+    """What a network wants of an image.
+
+    Attributes:
+        channels: 1 or 3.
+        order: 'bgr', 'rgb' or 'gray' (three equal channels where the network has three).
+        size: Height and width.
+        resize: See `options.parse_resize`.
+    """
+
+    channels: int
+    order: str
+    size: tuple[int, int]
+    resize: tuple[int, int] | int | None
+
+
+def read_image(source: Path | BinaryIO, where: str, target: Target) -> NDArray[np.float32]:
     """Decode an image to the network's channels and size.
 
     EXIF orientation is applied, transparency dropped, palettes resolved, of animations the first frame taken; 16-bit
     grey is brought to 0 ... 255 without rounding; colour becomes grey by Rec. 601 luma.
 
     Args:
-        path: The file.
-        channels: 1 or 3.
-        order: 'bgr', 'rgb' or 'gray' (three equal channels where the network has three).
-        size: Height and width that the network wants.
-        resize: See `options.parse_resize`.
+        source: The file.
+        where: Its name for messages.
+        target: Channels, order and size.
 
     Returns:
         [height, width, channels], values 0 ... 255.
@@ -51,39 +65,42 @@ def read_image(
     Raises:
         InputError: Cannot be decoded, or is smaller than the network's input and may not be resized.
     """
-    image = _open(path)
+    image = _open(source, where)
     with warnings.catch_warnings():
         # Pillow warns of odd metadata; the pixels are what counts, and damage to them raises.
         warnings.simplefilter("ignore")
         try:
             with image:
                 image.load()
-                upright = ImageOps.exif_transpose(image)
-                pixels = _as_pixels(upright, gray=channels == 1 or order == "gray")
-                pixels = _fitted(pixels, size, resize, path)
-                values = np.asarray(pixels, dtype=np.float32)
+                return fit_image(ImageOps.exif_transpose(image), where, target)
         except InputError:
             raise
         except Exception as error:  # damaged files make Pillow's plugins raise nearly anything
             raise InputError(
-                f"{path}: the image is damaged or cut short ({_reason(error)}); replace the file"
+                f"{where}: the image is damaged or cut short ({_reason(error)}); replace the file"
             ) from error
+
+
+def fit_image(image: Image.Image, where: str, target: Target) -> NDArray[np.float32]:
+    """Bring a decoded image to the network's channels, size and order; see `read_image`."""
+    pixels = _as_pixels(image, gray=target.channels == 1 or target.order == "gray")
+    values = np.asarray(_fitted(pixels, target.size, target.resize, where), dtype=np.float32)
     if values.ndim == 2:
-        return np.repeat(values[:, :, None], channels, axis=2)
-    return np.ascontiguousarray(values[:, :, ::-1] if order == "bgr" else values)
+        return np.repeat(values[:, :, None], target.channels, axis=2)
+    return np.ascontiguousarray(values[:, :, ::-1] if target.order == "bgr" else values)
 
 
-def _open(path: Path) -> Image.Image:
+def _open(source: Path | BinaryIO, where: str) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return Image.open(path)
+            return Image.open(source)
         except UnidentifiedImageError as error:
-            raise InputError(f"{path}: is not an image in a known format; give images, .npy or .npz files") from error
+            raise InputError(f"{where}: is not an image in a known format; give images, .npy or .npz files") from error
         except Image.DecompressionBombError as error:
-            raise InputError(f"{path}: is too large to be read safely ({error}); shrink the image first") from error
+            raise InputError(f"{where}: is too large to be read safely ({error}); shrink the image first") from error
         except Exception as error:  # damaged headers make Pillow's plugins raise nearly anything
-            raise InputError(f"{path}: cannot be read as an image ({_reason(error)}); replace the file") from error
+            raise InputError(f"{where}: cannot be read as an image ({_reason(error)}); replace the file") from error
 
 
 def _as_pixels(image: Image.Image, *, gray: bool) -> Image.Image:
@@ -102,7 +119,7 @@ def _as_pixels(image: Image.Image, *, gray: bool) -> Image.Image:
     return image.convert("L") if gray else image.convert("RGB")
 
 
-def _fitted(image: Image.Image, size: tuple[int, int], resize: tuple[int, int] | int | None, path: Path) -> Image.Image:
+def _fitted(image: Image.Image, size: tuple[int, int], resize: tuple[int, int] | int | None, where: str) -> Image.Image:
     height, width = size
     if resize is None:
         target = size
@@ -120,7 +137,7 @@ def _fitted(image: Image.Image, size: tuple[int, int], resize: tuple[int, int] |
     top, left = (target[0] - height) // 2, (target[1] - width) // 2
     if top < 0 or left < 0:
         raise InputError(
-            f"{path}: is {target[0]} x {target[1]} (height x width) before the cut, smaller than the network's "
+            f"{where}: is {target[0]} x {target[1]} (height x width) before the cut, smaller than the network's "
             f"{height} x {width}; leave --resize out, or give a larger size"
         )
     return image.crop((left, top, left + width, top + height))

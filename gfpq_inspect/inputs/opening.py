@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, repeat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.errors import InputError, InternalError, UsageError
-from gfpq_inspect.inputs.arrays import stored_arrays
-from gfpq_inspect.inputs.feed import ArrayFeed, ChainedFeed, Feed, open_feed
+from gfpq_inspect.inputs.arrays import StoredArray
+from gfpq_inspect.inputs.feed import ArrayFeed, ChainedFeed, Feed, open_feed, stored_arrays
+from gfpq_inspect.inputs.files import Item, find_items
 from gfpq_inspect.inputs.options import (
     DEFAULT_CHANNEL_ORDER,
     DEFAULT_SYNTHETIC_SAMPLES,
     InputOptions,
     listed,
+    parse_frame_size,
     parse_resize,
     split_name,
 )
@@ -189,28 +190,30 @@ def _feeds_of(specification: str, plans: Mapping[str, Preprocessing]) -> Iterato
     elif len(plans) == 1:
         only = next(iter(plans))
         yield only, open_feed(path, plans[only])
-    elif path.lower().endswith(".npz"):
-        yield from _named_members(path, plans)
     else:
-        raise UsageError(
-            f"--input {specification} names no input, and the network has {listed(tuple(plans))}; "
-            f"write NAME={specification}"
-        )
+        for item in find_items(path)[0]:
+            arrays = stored_arrays(item.path)
+            if arrays is None or arrays[0].name is None:
+                raise UsageError(
+                    f"--input {specification} names no input, and the network has {listed(tuple(plans))}; "
+                    f"write NAME={specification}"
+                )
+            yield from _named_arrays(item, arrays, plans)
 
 
-def _named_members(path: str, plans: Mapping[str, Preprocessing]) -> Iterator[tuple[str, Feed]]:
-    """The arrays of an .npz that carry the names of inputs."""
-    file = Path(path)
-    arrays = {array.member: array for array in stored_arrays(file)}
-    if not set(arrays) & set(plans):
-        members = listed([str(member) for member in arrays])
+def _named_arrays(
+    item: Item, arrays: Sequence[StoredArray], plans: Mapping[str, Preprocessing]
+) -> Iterator[tuple[str, Feed]]:
+    """The arrays of a file that carry the names of inputs."""
+    named = {array.name: array for array in arrays}
+    if not set(named) & set(plans):
         raise InputError(
-            f"{path}: holds {members}, but the network's inputs are {listed(tuple(plans))}; "
-            "save the arrays under the inputs' names"
+            f"{item.path}: holds {listed([str(name) for name in named])}, but the network's inputs are "
+            f"{listed(tuple(plans))}; save the arrays under the inputs' names"
         )
     for name, plan in plans.items():
-        if name in arrays:
-            yield name, ArrayFeed(arrays[name], file.name, plan, file.name)
+        if name in named:
+            yield name, ArrayFeed(named[name], item.name, plan, item.name)
 
 
 def _chained(feeds: Sequence[Feed]) -> Feed:
@@ -241,6 +244,7 @@ def _plan(
         resize=parse_resize(options.resize),
         mean=_option_for(options.mean, model_input.name, applies),
         scale=_option_for(options.scale, model_input.name, applies),
+        frame_size=parse_frame_size(options.frame_size),
     )
 
 

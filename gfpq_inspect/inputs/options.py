@@ -38,6 +38,7 @@ class InputOptions:
         resize: Before images are fed: None stretches them to the network's size; 'HxW' resizes to that size, a number
             makes it the shorter side, 'none' keeps them. What is then larger than the network's input is cut from its
             centre. Bilinear, as Pillow does it (an image that shrinks is averaged over the area).
+        frame_size: 'HxW' of raw frames (.bgr, .yuv, ...), or None for the network's size.
         samples: Use the first so many samples; how many to make of synthetic input (8 by default).
         seed: Of synthetic input.
     """
@@ -47,6 +48,7 @@ class InputOptions:
     channel_order: str | None = None
     layout: str | None = None
     resize: str | None = None
+    frame_size: str | None = None
     samples: int | None = None
     seed: int = 0
 
@@ -65,6 +67,19 @@ class InputOptions:
         if self.seed < 0:
             raise UsageError(f"seed {self.seed} is negative; choose 0 or more")
         parse_resize(self.resize)
+        parse_frame_size(self.frame_size)
+
+
+def parse_frame_size(text: str | None) -> tuple[int, int] | None:
+    """Read 'HxW'.
+
+    Raises:
+        UsageError: Anything else.
+    """
+    size = parse_resize(text)
+    if size is None or isinstance(size, tuple):
+        return size
+    raise UsageError(f"frame size '{text}' is not understood; give HEIGHTxWIDTH")
 
 
 def parse_resize(text: str | None) -> tuple[int, int] | int | None:

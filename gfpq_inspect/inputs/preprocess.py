@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.errors import InputError, UsageError
-from gfpq_inspect.inputs.arrays import StoredArray, stored_arrays
+from gfpq_inspect.inputs.arrays import StoredArray, numpy_arrays
+from gfpq_inspect.inputs.images import Target
 from gfpq_inspect.inputs.mean import read_mean_image
 from gfpq_inspect.inputs.options import MeanLike, Numbers, parse_numbers
 
@@ -35,6 +36,7 @@ class Preprocessing:
         scale: Multiplied then; likewise.
         mean_text: As the user gave it, files by base name.
         scale_text: As the user gave it.
+        frame_size: Height and width of raw frames, or None for the network's.
     """
 
     input_name: str
@@ -48,6 +50,7 @@ class Preprocessing:
     scale: NDArray[np.float32] | None = None
     mean_text: str = "none"
     scale_text: str = "none"
+    frame_size: tuple[int, int] | None = None
 
     def record(self) -> dict[str, str]:
         """What a report says of the preprocessing, option name to text."""
@@ -74,6 +77,11 @@ class Preprocessing:
             return shape[1], shape[2]
         return (shape[2], shape[3]) if self.layout == "nchw" else (shape[1], shape[2])
 
+    @property
+    def target(self) -> Target:
+        """What images are brought to."""
+        return Target(self.image_channels, self.channel_order, self.image_size, self.resize)
+
     def check_image_input(self, where: str) -> None:
         """Find out whether images can feed this input.
 
@@ -94,6 +102,22 @@ class Preprocessing:
         else:
             arranged = pixels.transpose(2, 0, 1) if self.layout == "nchw" else pixels
         return self.finished(arranged)
+
+    def plane_sample(self, planes: NDArray[Any], where: str) -> NDArray[Any]:
+        """Make a sample of [C, H, W] values in the network's channel order, cut from their centre.
+
+        Raises:
+            InputError: Other channels, or smaller than the network's input.
+        """
+        height, width = self.image_size
+        top, left = (planes.shape[1] - height) // 2, (planes.shape[2] - width) // 2
+        if planes.shape[0] != self.image_channels or top < 0 or left < 0:
+            raise InputError(
+                f"{where}: values of shape {text_of(planes.shape)} do not fit input '{self.input_name}' of shape "
+                f"{text_of(self.sample_shape)}; give --input-shape, or make the data set again"
+            )
+        cut = planes[:, top : top + height, left : left + width].astype(np.float32)
+        return self.image_sample(cut.transpose(1, 2, 0))
 
     def sample_count(self, array: StoredArray) -> int:
         """Count the samples that an array holds.
@@ -208,6 +232,7 @@ def make_preprocessing(
     resize: tuple[int, int] | int | None,
     mean: MeanLike | None,
     scale: Numbers | None,
+    frame_size: tuple[int, int] | None = None,
 ) -> Preprocessing:
     """Resolve the options for one input.
 
@@ -222,6 +247,7 @@ def make_preprocessing(
     plan = Preprocessing(input_name, sample_shape, kind, resolved, layout is not None, channel_order, resize)
     return replace(
         plan,
+        frame_size=frame_size,
         mean=None if mean is None else _resolved_mean(mean, plan),
         scale=None if scale is None else _per_channel(parse_numbers(scale, "--scale"), plan, "--scale"),
         mean_text=_option_text(mean),
@@ -249,7 +275,7 @@ def _resolved_mean(mean: MeanLike, plan: Preprocessing) -> NDArray[np.float32]:
         if path.suffix.lower() == ".binaryproto":
             values = read_mean_image(path)
         else:
-            stored = stored_arrays(path)[0]
+            stored = numpy_arrays(path)[0]
             values = np.stack(list(stored.rows())).astype(np.float32)
         if not np.isfinite(values).all():
             raise InputError(f"{path}: the mean holds NaN or infinite values; make the file again")
