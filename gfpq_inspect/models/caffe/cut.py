@@ -89,7 +89,8 @@ def cut_to_inference(
     dropped |= {index for index in inputs if definitions[index].bottoms and not graph.is_read(index)}
     graph.drop_readers(dropped, inputs)
     roots = set(dropped)
-    graph.drop_servants(dropped, inputs)
+    measures = {index for index in roots if is_measure(definitions[index].type)}
+    dropped |= graph.servants(measures, inputs)
     result = Cut()
     for index, layer in enumerate(connected):
         if index in dropped:
@@ -153,15 +154,20 @@ class _Graph:
             if index not in inputs and any(self._writer.get(value) in dropped for value in layer.bottoms):
                 dropped.add(index)
 
-    def drop_servants(self, dropped: set[int], inputs: set[int]) -> None:
-        """Add to `dropped` the layers that served only dropped ones, from the end to the beginning."""
+    def servants(self, measures: set[int], inputs: set[int]) -> set[int]:
+        """Return the layers that served only measures, found from the end to the beginning.
+
+        What only Silence reads is not among them: silencing says that nobody wants an output, not that it is a label.
+        """
+        found: set[int] = set()
         for index in range(len(self._layers) - 1, -1, -1):
             tops = self._layers[index].tops
-            if index in dropped or index in inputs or not tops or self._learned[index]:
+            if index in measures or index in inputs or not tops or self._learned[index]:
                 continue
             readers = [self._readers.get(value, set()) for value in tops]
-            if all(top and top <= dropped for top in readers):
-                dropped.add(index)
+            if all(top and top <= measures | found for top in readers):
+                found.add(index)
+        return found
 
     def needed_tops(self, index: int, dropped: set[int]) -> tuple[int, ...]:
         """Return which tops of an input layer are needed: those read by a layer that stays, or declared for nobody."""
