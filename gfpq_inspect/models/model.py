@@ -47,7 +47,8 @@ class Layer:
     """A row of the table.
 
     Attributes:
-        key: Unique in the model: the name, or `name@i` for the i-th further layer of one name (i from 1).
+        key: Unique in the model: the name, or `name@i` where an earlier layer has that name (for Caffe, i is the
+            layer's number in Caffe's own net, as in the recorded data).
         name: As the framework has it.
         type: As its framework calls it ('Convolution', or the ONNX operator 'Conv').
         kind: See `LayerKind`.

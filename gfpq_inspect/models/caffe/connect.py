@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import NamedTuple
 
 from gfpq_inspect.errors import ModelError
 from gfpq_inspect.models.caffe.definition import LayerDefinition
@@ -16,7 +18,6 @@ from gfpq_inspect.models.caffe.schema import Parameters
 
 _REFUSED_IN_PLACE = frozenset({"AbsVal", "Reshape", "Flatten", "Split"})
 _WRONG_IN_PLACE = frozenset({"Pooling", "InnerProduct"})
-_SAME_SHAPE_ALIASES = frozenset({"Split", "Concat", "Slice", "Permute"})
 _NEW_SHAPE_ALIASES = frozenset({"Flatten", "Reshape"})
 
 
@@ -38,10 +39,19 @@ class _Blob:
     version: int
     shape_class: object
     writer: str
+    position: int
     top_index: int
     readers: int = 0
     kept_readers: int = 0
     loss: bool = False
+
+
+class _Top(NamedTuple):
+    """One top that is written: its number, its blob and its value."""
+
+    index: int
+    name: str
+    value: str
 
 
 @dataclass(frozen=True)
@@ -95,28 +105,37 @@ def connect(
         The connections; a dangling bottom is there under its blob's name, which is then no value of any layer.
     """
     if kept is None:
-        kept = [
-            (key, tuple(range(len(layer.tops))))
-            for key, layer in zip(layer_keys(definitions), definitions, strict=True)
-        ]
+        numbers = range(len(definitions))
+        kept = _kept_whole(definitions, numbers)
+        if len({layer.name for layer in definitions}) < len(definitions):
+            # Keys of repeated names hold Caffe's own layer number, for which the splits must be known first.
+            walk = _Walk(definitions, path, Problems(), kept, cut)
+            walk.run()
+            kept = _kept_whole(definitions, walk.caffe_numbers())
     return _Walk(definitions, path, problems, kept, cut).run()
 
 
-def layer_keys(definitions: Sequence[LayerDefinition]) -> list[str]:
-    """Return a unique key for every layer: its name, `name@i` for the i-th further layer of that name."""
+def _kept_whole(definitions: Sequence[LayerDefinition], numbers: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
+    keys = layer_keys(definitions, numbers)
+    return [(key, tuple(range(len(layer.tops)))) for key, layer in zip(keys, definitions, strict=True)]
+
+
+def layer_keys(definitions: Sequence[LayerDefinition], numbers: Sequence[int]) -> list[str]:
+    """Return a unique key for every layer: its name, or `name@i` where an earlier layer has that name.
+
+    Args:
+        definitions: Layers, in order.
+        numbers: The i of each: its number in Caffe's own net, automatic Split layers counted.
+    """
     taken: set[str] = set()
-    counts: dict[str, int] = {}
     keys = []
-    for layer in definitions:
+    for layer, number in zip(definitions, numbers, strict=True):
         name = layer.name or "(unnamed)"
-        index = counts.get(name, 0)
-        key = f"{name}@{index}" if index else name
+        key, tops = name, max(1, len(layer.tops))
         # A layer may really be called 'a@1' or, like the second top of 'a', 'a:1'.
-        while any(value in taken for value in _values(key, max(1, len(layer.tops)))):
-            index += 1
-            key = f"{name}@{index}"
-        counts[name] = index + 1
-        taken.update(_values(key, max(1, len(layer.tops))))
+        while any(value in taken for value in _values(key, tops)):
+            key = f"{name}@{number}" if key == name else f"{key}@{number}"
+        taken.update(_values(key, tops))
         keys.append(key)
     return keys
 
@@ -161,6 +180,14 @@ class _Walk:
         found.outputs = tuple(value for _, value in unread)
         return found
 
+    def caffe_numbers(self) -> list[int]:
+        """Return the number of every layer in Caffe's own net, where a Split follows each blob read several times."""
+        splits = [0] * (len(self._definitions) + 1)
+        for blob in self._all:
+            splits[blob.position + 1] += blob.readers + blob.loss > 1
+        before = list(accumulate(splits))
+        return [position + before[position] for position in range(len(self._definitions))]
+
     def _layer(self, position: int, layer: LayerDefinition) -> ConnectedLayer:
         key, top_indices = self._kept[position]
         bottoms: list[str] = []
@@ -182,14 +209,14 @@ class _Walk:
                 notes.append(f"reads '{name}' as the in-place layer '{value}' left it, since both share storage")
             bottoms.append(value)
             shapes.append(shape)
-        tops = [(index, layer.tops[index], f"{key}:{index}" if index else key) for index in top_indices]
-        in_place = self._write(layer, tops, read)
+        tops = [_Top(index, layer.tops[index], f"{key}:{index}" if index else key) for index in top_indices]
+        in_place = self._write(position, layer, tops, read)
         return ConnectedLayer(
             layer,
             key,
             tuple(bottoms),
-            tuple(value for _, _, value in tops),
-            tuple(name for _, name, _ in tops),
+            tuple(top.value for top in tops),
+            tuple(top.name for top in tops),
             tuple(shapes),
             in_place,
             tuple(notes),
@@ -202,10 +229,11 @@ class _Walk:
         writer = self._by_value[blob.storage.current]
         return blob.storage.current, None if writer.shape_class is blob.shape_class else blob.value
 
-    def _write(self, layer: LayerDefinition, tops: list[tuple[int, str, str]], read: list[_Blob | None]) -> bool:
+    def _write(self, position: int, layer: LayerDefinition, tops: list[_Top], read: list[_Blob | None]) -> bool:
         in_place = False
         losses = _has_loss_weight(layer)
-        for index, name, value in tops:
+        for top in tops:
+            name, index = top.name, top.index
             old = self._blobs.get(name)
             source = read[index] if index < len(read) and layer.bottoms[index] == name else None
             if old is not None and source is None:
@@ -214,22 +242,22 @@ class _Walk:
                 self._check_in_place(layer, name, index, source)
                 in_place = True
                 source.storage.version += 1
-                source.storage.current = value
-                blob = _Blob(name, value, source.storage, source.storage.version, source.shape_class, layer.name, index)
+                source.storage.current = top.value
+                blob = self._blob(position, top, source.storage, source.shape_class)
+            elif read and read[0] is not None and _shares_storage(layer):
+                same = layer.type not in _NEW_SHAPE_ALIASES
+                blob = self._blob(position, top, read[0].storage, read[0].shape_class if same else object())
             else:
-                blob = self._new_blob(layer, name, value, index, read)
+                blob = self._blob(position, top, _Storage(top.value), object())
             blob.loss = losses[index]
             self._blobs[name] = blob
             self._all.append(blob)
-            self._by_value[value] = blob
+            self._by_value[top.value] = blob
         return in_place
 
-    def _new_blob(self, layer: LayerDefinition, name: str, value: str, index: int, read: list[_Blob | None]) -> _Blob:
-        source = read[0] if read and _shares_storage(layer) else None
-        if source is None:
-            return _Blob(name, value, _Storage(value), 0, object(), layer.name, index)
-        shape_class = object() if layer.type in _NEW_SHAPE_ALIASES else source.shape_class
-        return _Blob(name, value, source.storage, source.storage.version, shape_class, layer.name, index)
+    def _blob(self, position: int, top: _Top, storage: _Storage, shape_class: object) -> _Blob:
+        writer = self._definitions[position].name
+        return _Blob(top.name, top.value, storage, storage.version, shape_class, writer, position, top.index)
 
     def _dangling(self, layer: LayerDefinition, name: str, index: int) -> None:
         later = self._later.get(name)

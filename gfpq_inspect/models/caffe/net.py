@@ -38,7 +38,8 @@ class NetLayer:
     """One layer of a network that is ready to translate.
 
     Attributes:
-        key: Unique: the name, or `name@i` for the i-th further layer of that name (i from 1).
+        key: Unique: the name, or `name@i` where an earlier layer has that name; i is the layer's number in Caffe's own
+            net, automatic Split layers counted.
         name: As the file has it; untrusted text.
         type: Caffe's current type string ('Convolution'), V0 and V1 spellings upgraded.
         line: Line in the prototxt, or None for a structure from a binary.

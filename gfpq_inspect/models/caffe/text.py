@@ -9,6 +9,7 @@ is left to `gfpq_inspect.models.caffe.schema`. A UTF-8 byte-order mark, which Ca
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -76,6 +77,22 @@ def parse_text(raw: bytes, path: str) -> Message:
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise ModelError(Problem("is UTF-16 text", file=path, line=1, column=1, remedy="save it as UTF-8"))
     return _Parser(raw.removeprefix(b"\xef\xbb\xbf"), path).parse()
+
+
+def tokens(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield kind ('identifier', 'number', 'string', 'symbol'), start and end of each token; comments are left out.
+
+    For programs that edit a file in place; the text must be one that `parse_text` accepts.
+    """
+    position = 0
+    while True:
+        space = _SPACE.match(text, position)
+        position = space.end() if space else position
+        match = _TOKEN.match(text, position)
+        if match is None:
+            return
+        yield match.lastgroup or "", match.start(), match.end()
+        position = match.end()
 
 
 class _Parser:
