@@ -3,4 +3,6 @@
 NB_MODULE(_native, module) {
     module.doc() = "The quantizer and the measuring kernels; `gfpq_inspect.quantize` is their typed door.";
     gfpq::python::bind_codec(module);
+    gfpq::python::bind_measure(module);
+    gfpq::python::bind_evidence(module);
 }

@@ -4,11 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "similarity_tile.hpp"
 #include "tables.hpp"
 
 namespace gfpq {
-
-struct TileSums;  // similarity.hpp
 
 /// `stream`: write past the caches (large outputs that nobody reads back soon).
 struct Kernels {
@@ -18,6 +17,8 @@ struct Kernels {
     /// Largest bit pattern without its sign; at or above that of infinity when anything is not finite.
     std::uint32_t (*largest_float)(const float* data, std::size_t count);
     std::uint64_t (*largest_double)(const double* data, std::size_t count);
+    TileKernels<float> tile_float;
+    TileKernels<double> tile_double;
 };
 
 extern const Kernels kBaselineKernels;

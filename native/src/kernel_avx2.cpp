@@ -1,0 +1,350 @@
+// Kernels for AVX2 and FMA. As in the AVX-512 file, nothing of the standard library is used.
+#include <immintrin.h>
+
+#include "kernel_scalar.hpp"
+#include "kernels.hpp"
+#include "similarity_scalar.hpp"
+
+namespace gfpq {
+namespace {
+
+/// Limits of a plan in registers: codes are clamped after they are found.
+struct FloatLimits {
+    __m256 flush_positive, flush_negative;
+    __m256i lowest_key, highest_key;
+
+    explicit FloatLimits(const FloatPlan& plan)
+        : flush_positive(_mm256_set1_ps(plan.flush_positive)),
+          flush_negative(_mm256_set1_ps(-plan.flush_negative)),
+          lowest_key(_mm256_set1_epi32(static_cast<int>(plan.lowest_key))),
+          highest_key(_mm256_set1_epi32(static_cast<int>(plan.highest_key))) {}
+
+    /// All ones where an element does not become zero; NaN does.
+    __m256 stays(__m256 x) const {
+        return _mm256_or_ps(_mm256_cmp_ps(x, flush_positive, _CMP_GT_OQ), _mm256_cmp_ps(x, flush_negative, _CMP_LT_OQ));
+    }
+
+    /// Codes 0 ... T for positive elements, 1 ... T for negative ones.
+    __m256i clamp(__m256i key, __m256i x_bits) const {
+        const __m256i lowest = _mm256_sub_epi32(lowest_key, _mm256_srai_epi32(x_bits, 31));
+        return _mm256_min_epi32(_mm256_max_epi32(key, lowest), highest_key);
+    }
+};
+
+inline __m256i select(__m256i zero, __m256i one, __m256i sign) {
+    return _mm256_castps_si256(
+        _mm256_blendv_ps(_mm256_castsi256_ps(zero), _mm256_castsi256_ps(one), _mm256_castsi256_ps(sign)));
+}
+
+template <class One>
+inline void over_floats(const float* input, float* output, std::size_t count, bool stream, const FloatPlan& plan,
+                        const One& one) {
+    std::size_t i = 0;
+    if (stream) {
+        for (; i < count && (reinterpret_cast<std::uintptr_t>(output + i) & 31) != 0; ++i)
+            output[i] = apply_one(input[i], plan);
+        for (; i + 8 <= count; i += 8) _mm256_stream_ps(output + i, one(_mm256_loadu_ps(input + i)));
+        _mm_sfence();
+    }
+    for (; i + 16 <= count; i += 16) {
+        const __m256 first = one(_mm256_loadu_ps(input + i));
+        const __m256 second = one(_mm256_loadu_ps(input + i + 8));
+        _mm256_storeu_ps(output + i, first);
+        _mm256_storeu_ps(output + i + 8, second);
+    }
+    for (; i + 8 <= count; i += 8) _mm256_storeu_ps(output + i, one(_mm256_loadu_ps(input + i)));
+    for (; i < count; ++i) output[i] = apply_one(input[i], plan);
+}
+
+/// Sign, exponent and mantissa together; zero where the element does not stay.
+template <int StepBits>
+inline __m256 compose(__m256 x, __m256i key, __m256i mantissa, __m256 stays) {
+    const __m256 sign = _mm256_and_ps(x, _mm256_set1_ps(-0.0f));
+    const __m256i exponent = _mm256_slli_epi32(_mm256_srli_epi32(key, StepBits), 23);
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_or_si256(exponent, mantissa));
+    return _mm256_and_ps(_mm256_or_ps(magnitude, sign), stays);
+}
+
+void apply_float8(const float* input, float* output, std::size_t count, const FloatPlan& plan, bool stream) {
+    const FloatLimits limits(plan);
+    const __m256i* adjust = reinterpret_cast<const __m256i*>(plan.tables->adjust);
+    const __m256i adjust0 = _mm256_load_si256(adjust);
+    const __m256i adjust1 = _mm256_load_si256(adjust + 1);
+    const __m256i adjust2 = _mm256_load_si256(adjust + 2);
+    const __m256i adjust3 = _mm256_load_si256(adjust + 3);
+    const __m256i* fraction = reinterpret_cast<const __m256i*>(plan.tables->fraction);
+    const __m256i fraction0 = _mm256_load_si256(fraction);
+    const __m256i fraction1 = _mm256_load_si256(fraction + 1);
+    const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
+    over_floats(input, output, count, stream, plan, [&](__m256 x) {
+        const __m256i bits = _mm256_castps_si256(x);
+        // A table of 32 words is four of 8: vpermd looks at the lower three bits of the bucket, the blends at the others.
+        const __m256i bucket = _mm256_srli_epi32(bits, 18);
+        const __m256i bit3 = _mm256_slli_epi32(bits, 10);
+        const __m256i bit4 = _mm256_slli_epi32(bits, 9);
+        const __m256i low = select(_mm256_permutevar8x32_epi32(adjust0, bucket), _mm256_permutevar8x32_epi32(adjust1, bucket), bit3);
+        const __m256i high = select(_mm256_permutevar8x32_epi32(adjust2, bucket), _mm256_permutevar8x32_epi32(adjust3, bucket), bit3);
+        const __m256i sum = _mm256_add_epi32(_mm256_and_si256(bits, magnitude), select(low, high, bit4));
+        const __m256i key = limits.clamp(_mm256_srli_epi32(sum, 19), bits);
+        const __m256i mantissa = select(_mm256_permutevar8x32_epi32(fraction0, key), _mm256_permutevar8x32_epi32(fraction1, key),
+                                        _mm256_slli_epi32(key, 28));
+        return compose<4>(x, key, mantissa, limits.stays(x));
+    });
+}
+
+void apply_float16(const float* input, float* output, std::size_t count, const FloatPlan& plan, bool stream) {
+    const FloatLimits limits(plan);
+    const int* adjust = reinterpret_cast<const int*>(plan.tables->adjust);
+    const int* fraction = reinterpret_cast<const int*>(plan.tables->fraction);
+    const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
+    const __m256i bucket_mask = _mm256_set1_epi32(0xFF);
+    const __m256i step_mask = _mm256_set1_epi32(0x7F);
+    over_floats(input, output, count, stream, plan, [&](__m256 x) {
+        const __m256i bits = _mm256_castps_si256(x);
+        const __m256i bucket = _mm256_and_si256(_mm256_srli_epi32(bits, 15), bucket_mask);
+        const __m256i sum = _mm256_add_epi32(_mm256_and_si256(bits, magnitude), _mm256_i32gather_epi32(adjust, bucket, 4));
+        const __m256i key = limits.clamp(_mm256_srli_epi32(sum, 16), bits);
+        const __m256i mantissa = _mm256_i32gather_epi32(fraction, _mm256_and_si256(key, step_mask), 4);
+        return compose<7>(x, key, mantissa, limits.stays(x));
+    });
+}
+
+void apply_float(const float* input, float* output, std::size_t count, const FloatPlan& plan, bool stream) {
+    if (plan.grid->bit_width == 8) apply_float8(input, output, count, plan, stream);
+    else apply_float16(input, output, count, plan, stream);
+}
+
+void apply_double(const double* input, double* output, std::size_t count, const DoublePlan& plan, bool) {
+    for (std::size_t i = 0; i < count; ++i) output[i] = apply_one(input[i], plan);
+}
+
+// ------------------------------------------------------------------------------------------------------------ maximum
+
+std::uint32_t largest_float(const float* data, std::size_t count) {
+    const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
+    __m256i largest[4] = {};
+    std::size_t i = 0;
+    for (; i + 32 <= count; i += 32)
+        for (std::size_t j = 0; j < 4; ++j) {
+            const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i + 8 * j));
+            largest[j] = _mm256_max_epi32(largest[j], _mm256_and_si256(bits, magnitude));
+        }
+    alignas(32) std::uint32_t parts[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(parts), _mm256_max_epi32(_mm256_max_epi32(largest[0], largest[1]),
+                                                                           _mm256_max_epi32(largest[2], largest[3])));
+    std::uint32_t result = 0;
+    for (const std::uint32_t part : parts) result = part > result ? part : result;
+    for (; i < count; ++i) {
+        const std::uint32_t bits = magnitude_bits(data[i]);
+        result = bits > result ? bits : result;
+    }
+    return result;
+}
+
+std::uint64_t largest_double(const double* data, std::size_t count) {
+    const __m256i magnitude = _mm256_set1_epi64x(0x7FFFFFFFFFFFFFFF);
+    __m256i largest[4] = {};
+    std::size_t i = 0;
+    for (; i + 16 <= count; i += 16)
+        for (std::size_t j = 0; j < 4; ++j) {
+            const __m256i bits =
+                _mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i + 4 * j)), magnitude);
+            largest[j] = _mm256_blendv_epi8(largest[j], bits, _mm256_cmpgt_epi64(bits, largest[j]));
+        }
+    std::uint64_t result = 0;
+    for (const __m256i& vector : largest) {
+        alignas(32) std::uint64_t parts[4];
+        _mm256_store_si256(reinterpret_cast<__m256i*>(parts), vector);
+        for (const std::uint64_t part : parts) result = part > result ? part : result;
+    }
+    for (; i < count; ++i) {
+        const std::uint64_t bits = magnitude_bits(data[i]);
+        result = bits > result ? bits : result;
+    }
+    return result;
+}
+
+// --------------------------------------------------------------------------------------------------------- similarity
+
+/// Eight doubles as two registers: partial sums 0 ... 3 and 4 ... 7.
+struct Eight {
+    __m256d low, high;
+
+    static Eight load(const double* p) { return {_mm256_load_pd(p), _mm256_load_pd(p + 4)}; }
+    static Eight from(const float* p) { return {_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4))}; }
+    static Eight from(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
+    void store(double* p) const {
+        _mm256_store_pd(p, low);
+        _mm256_store_pd(p + 4, high);
+    }
+    void add(const Eight& a) {
+        low = _mm256_add_pd(low, a.low);
+        high = _mm256_add_pd(high, a.high);
+    }
+    void add_product(const Eight& a, const Eight& b) {
+        low = _mm256_fmadd_pd(a.low, b.low, low);
+        high = _mm256_fmadd_pd(a.high, b.high, high);
+    }
+    void raise(const Eight& a) {
+        low = _mm256_max_pd(low, a.low);
+        high = _mm256_max_pd(high, a.high);
+    }
+    Eight minus(const Eight& a) const { return {_mm256_sub_pd(low, a.low), _mm256_sub_pd(high, a.high)}; }
+    Eight magnitude() const {
+        const __m256d sign = _mm256_set1_pd(-0.0);
+        return {_mm256_andnot_pd(sign, low), _mm256_andnot_pd(sign, high)};
+    }
+};
+
+/// Smallest and largest element and the count of unequal bits; sixteen elements at a time.
+template <class T>
+struct Ranges;
+
+template <>
+struct Ranges<float> {
+    __m256 low0, low1, high0, high1;
+    explicit Ranges(const BufferSums<float>& sums)
+        : low0(_mm256_load_ps(sums.minimum)), low1(_mm256_load_ps(sums.minimum + 8)),
+          high0(_mm256_load_ps(sums.maximum)), high1(_mm256_load_ps(sums.maximum + 8)) {}
+    void add(const float* p) {
+        const __m256 first = _mm256_loadu_ps(p);
+        const __m256 second = _mm256_loadu_ps(p + 8);
+        low0 = _mm256_min_ps(low0, first);
+        low1 = _mm256_min_ps(low1, second);
+        high0 = _mm256_max_ps(high0, first);
+        high1 = _mm256_max_ps(high1, second);
+    }
+    void store(BufferSums<float>& sums) const {
+        _mm256_store_ps(sums.minimum, low0);
+        _mm256_store_ps(sums.minimum + 8, low1);
+        _mm256_store_ps(sums.maximum, high0);
+        _mm256_store_ps(sums.maximum + 8, high1);
+    }
+    static unsigned equal(const float* a, const float* b) {
+        const auto mask = [](const float* p, const float* q) {
+            const __m256i same = _mm256_cmpeq_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+                                                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q)));
+            return static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(same)));
+        };
+        return static_cast<unsigned>(_mm_popcnt_u32(mask(a, b) | mask(a + 8, b + 8) << 8));
+    }
+};
+
+template <>
+struct Ranges<double> {
+    __m256d low[4], high[4];
+    explicit Ranges(const BufferSums<double>& sums) {
+        for (int j = 0; j < 4; ++j) {
+            low[j] = _mm256_load_pd(sums.minimum + 4 * j);
+            high[j] = _mm256_load_pd(sums.maximum + 4 * j);
+        }
+    }
+    void add(const double* p) {
+        for (int j = 0; j < 4; ++j) {
+            const __m256d value = _mm256_loadu_pd(p + 4 * j);
+            low[j] = _mm256_min_pd(low[j], value);
+            high[j] = _mm256_max_pd(high[j], value);
+        }
+    }
+    void store(BufferSums<double>& sums) const {
+        for (int j = 0; j < 4; ++j) {
+            _mm256_store_pd(sums.minimum + 4 * j, low[j]);
+            _mm256_store_pd(sums.maximum + 4 * j, high[j]);
+        }
+    }
+    static unsigned equal(const double* a, const double* b) {
+        unsigned count = 0;
+        for (int j = 0; j < 16; j += 4) {
+            const __m256i same = _mm256_cmpeq_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a + j)),
+                                                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + j)));
+            count += static_cast<unsigned>(_mm_popcnt_u32(static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(same)))));
+        }
+        return count;
+    }
+};
+
+template <class T>
+void tile_reference(const T* x, std::size_t count, const BufferSums<T>& before, BufferSums<T>& after, double* x_double) {
+    Eight sum = Eight::load(before.sum);
+    Eight squares = Eight::load(before.sum_squares);
+    Ranges<T> range(before);
+    std::size_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        range.add(x + i);
+        for (std::size_t j = i; j < i + 16; j += 8) {
+            const Eight value = Eight::from(x + j);
+            value.store(x_double + j);
+            sum.add(value);
+            squares.add_product(value, value);
+        }
+    }
+    sum.store(after.sum);
+    squares.store(after.sum_squares);
+    range.store(after);
+    add_reference(x, i, count, after, x_double);
+}
+
+template <class T>
+void tile_lane(const T* x, const double* x_double, const T* y, std::size_t count, const LaneSums<T>& before,
+               LaneSums<T>& after, double* errors) {
+    Eight sum = Eight::load(before.y.sum);
+    Eight squares = Eight::load(before.y.sum_squares);
+    Eight xy = Eight::load(before.xy);
+    Eight d = Eight::load(before.d);
+    Eight dd = Eight::load(before.dd);
+    Eight abs_d = Eight::load(before.abs_d);
+    Eight max_abs_d = Eight::load(before.max_abs_d);
+    Ranges<T> range(before.y);
+    std::uint64_t unequal = before.unequal_bits;
+    std::size_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        range.add(y + i);
+        unequal += 16 - Ranges<T>::equal(x + i, y + i);
+        for (std::size_t j = i; j < i + 16; j += 8) {
+            const Eight reference = Eight::load(x_double + j);
+            const Eight value = Eight::from(y + j);
+            const Eight error = value.minus(reference);
+            const Eight size = error.magnitude();
+            if (errors != nullptr) error.store(errors + j);
+            sum.add(value);
+            squares.add_product(value, value);
+            xy.add_product(reference, value);
+            d.add(error);
+            dd.add_product(error, error);
+            abs_d.add(size);
+            max_abs_d.raise(size);
+        }
+    }
+    sum.store(after.y.sum);
+    squares.store(after.y.sum_squares);
+    xy.store(after.xy);
+    d.store(after.d);
+    dd.store(after.dd);
+    abs_d.store(after.abs_d);
+    max_abs_d.store(after.max_abs_d);
+    range.store(after.y);
+    after.unequal_bits = unequal;
+    add_lane(x, x_double, y, i, count, after, errors);
+}
+
+void tile_product(const double* a, const double* b, std::size_t count, double* partial) {
+    Eight sum = Eight::load(partial);
+    std::size_t i = 0;
+    for (; i + 8 <= count; i += 8) sum.add_product(Eight::load(a + i), Eight::load(b + i));
+    sum.store(partial);
+    add_product(a, b, i, count, partial);
+}
+
+}  // namespace
+
+const Kernels kAvx2Kernels{
+    "avx2",
+    apply_float,
+    apply_double,
+    largest_float,
+    largest_double,
+    {tile_reference<float>, tile_lane<float>, tile_product},
+    {tile_reference<double>, tile_lane<double>, tile_product},
+};
+
+}  // namespace gfpq
