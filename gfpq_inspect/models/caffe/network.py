@@ -80,6 +80,10 @@ class CaffeNetwork:
             model = translate(self.net, input_shapes)
         except ModelError as error:
             problems.extend(error.problems)
+        except KeyError:
+            # A blob that nobody makes is missing from the graph too; reading has told of it.
+            if not problems:
+                raise
         problems.raise_if_any()
         return model
 
@@ -240,7 +244,8 @@ class _NetReader:
             origin=self._origin(root.text("name")),
             splits=tuple(connections.splits),
             notes=tuple(self._notes),
-            allow_missing=self._options.allow_missing or self._stored is None,
+            # With foreign weights one problem says so; that each layer lacks its own would bury it.
+            allow_missing=self._options.allow_missing or self._stored is None or not attached.stored,
             allow_unknown_fields=self._options.allow_unknown_fields,
         )
         return CaffeNetwork(net, self._problems.found())
