@@ -54,6 +54,8 @@ def detection_output(attributes: Mapping[str, Any], inputs: Sequence[Array]) -> 
             decode(boxes[0], variances, locations[image, :, label], attributes["code_type"])
             for label in range(locations.shape[2])
         ]
+        if attributes["clip"]:
+            decoded = [np.clip(corners, np.float32(0), np.float32(1)) for corners in decoded]
         rows += _detections(attributes, image, decoded, confidences[image])
     if not rows:
         nothing = np.full((images, 7), -1, np.float32)

@@ -72,4 +72,6 @@ PoolingParameter+
     ceil_mode 0 bool=true
 DropoutParameter+
     scale_train 0 bool=true
+DetectionOutputParameter+
+    clip 0 bool=false
 """

@@ -156,6 +156,7 @@ def detection_output(context: LayerContext) -> None:
         code_type=parameters.string("code_type"),
         variance_encoded_in_target=int(parameters.flag("variance_encoded_in_target")),
         keep_top_k=keep,
+        clip=int(parameters.flag("clip")),
         confidence_threshold=parameters.number("confidence_threshold")
         if parameters.has("confidence_threshold")
         else float(-np.finfo(np.float32).max),

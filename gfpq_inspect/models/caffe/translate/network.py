@@ -68,9 +68,17 @@ def _input_shapes(net: Net, given: Mapping[str, tuple[int, ...]]) -> tuple[dict[
         if fault is None and shape is not None:
             shapes[one.value] = tuple(shape)
         elif fault:
-            example = ",".join("1" if size < 1 else str(size) for size in one.shape or (1, 3, 224, 224))
-            problems.add(Problem(fault, net.path, one.layer, remedy=f"give it by --input-shape {one.name}:{example}"))
+            problems.add(Problem(fault, net.path, one.layer, remedy=f"give it by --input-shape {_example(one)}"))
     return shapes, problems
+
+
+def _example(one: NetInput) -> str:
+    """Return an input shape as --input-shape takes it; what the file leaves open has usual values."""
+    usual = (1, 3, 224, 224)
+    shape = one.shape or usual
+    usual = usual if len(shape) == len(usual) else (1,) * len(shape)
+    sizes = (size if size > 0 else common for size, common in zip(shape, usual, strict=True))
+    return f"{one.name}:{','.join(map(str, sizes))}"
 
 
 def _shape_fault(one: NetInput, shape: tuple[int, ...] | None) -> str | None:
@@ -180,7 +188,7 @@ def _row(layer: NetLayer, context: LayerContext) -> Layer:
         )
     builder = context.builder
     constant = all(builder.value(value).constant for value in layer.tops)
-    first = builder.shape(context.bottoms[0]) if context.bottoms else ()
+    first = builder.shape(layer.bottoms[0]) if layer.bottoms else ()
     samples = first[0] if first else 1
     work = context.multiply_adds
     return Layer(
