@@ -100,10 +100,9 @@ def fit_blob(blob: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[NDArray
         return blob, None
     if [size for size in blob.shape if size != 1] != [size for size in shape if size != 1]:
         return None, None
-    stored, wanted = _text(blob.shape), _text(shape)
     width = max(blob.ndim, len(shape))
     aligned = (1,) * (width - blob.ndim) + blob.shape == (1,) * (width - len(shape)) + shape
-    note = f"stored as {stored}, read as {wanted}" + ("" if aligned else ", which Caffe itself refuses")
+    note = None if aligned else f"stored as {_text(blob.shape)}, read as {_text(shape)}, which Caffe itself refuses"
     return blob.reshape(shape), note
 
 
