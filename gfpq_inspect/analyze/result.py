@@ -31,6 +31,7 @@ class Status(StrEnum):
     SHAPE_MISMATCH = "SHAPE_MISMATCH"
     UNMATCHED = "UNMATCHED"
     SKIPPED = "SKIPPED"
+    EXACT_AFFINE = "EXACT_AFFINE"  # only ever in `flags`: a gain and an offset explain the whole error
 
 
 class Verdict(StrEnum):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -62,9 +61,7 @@ class SampleSource(Protocol):
         """One name for people a sample, in order: base file name, `file[index]`, 'synthetic[3]'."""
         ...
 
-    def batches(
-        self, size: int, shapes: Mapping[str, tuple[int, ...]]
-    ) -> Iterator[dict[str, NDArray[np.generic[Any]]]]:
+    def batches(self, size: int, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, NDArray[Any]]]:
         """Read the samples in order, from the first, `size` at a time (the last batch may hold fewer).
 
         Args:

@@ -1,0 +1,207 @@
+"""From pooled sums to rows of the result: scores, shares, coverage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement, RowProblem, RowState
+from gfpq_inspect.analyze.evidence import EvidencePool
+from gfpq_inspect.analyze.lanes import Side
+from gfpq_inspect.analyze.metrics import TINY_ELEMENTS, Pool, cosines, equality_of, scores_of, sqnrs_db
+from gfpq_inspect.analyze.result import Comparison, Coverage, Isolation, LayerRow, Scores, Status
+from gfpq_inspect.analyze.rows import TableRow
+from gfpq_inspect.analyze.spread import COSINE_SCALE, DECIBEL_SCALE, SpreadCollector
+
+
+@dataclass
+class Collected:
+    """Everything that is pooled over samples; its size does not depend on how many there are.
+
+    Attributes:
+        experiment: What was run.
+        pool: Sums of every row and comparison.
+        isolation: float64 [rows, 2, 3], see `Measurement`.
+        evidence: Evidence of every point.
+        problems: (row, comparison) to why it was not scored.
+        samples: Samples seen.
+    """
+
+    experiment: Experiment
+    pool: Pool
+    isolation: NDArray[np.float64]
+    evidence: EvidencePool
+    cosine_spread: SpreadCollector
+    sqnr_spread: SpreadCollector
+    problems: dict[tuple[int, int], RowProblem] = field(default_factory=dict)
+    samples: int = 0
+
+    @classmethod
+    def empty(cls, experiment: Experiment) -> Collected:
+        """Nothing seen yet."""
+        rows, columns = len(experiment.rows), len(experiment.comparisons)
+        return cls(
+            experiment=experiment,
+            pool=Pool(rows, columns),
+            isolation=np.zeros((rows, len(Side), 3)),
+            evidence=EvidencePool(len(experiment.points)),
+            cosine_spread=SpreadCollector(rows * columns, COSINE_SCALE),
+            sqnr_spread=SpreadCollector(rows * columns, DECIBEL_SCALE),
+        )
+
+    def add(self, measurement: Measurement) -> None:
+        """Add the next batch; batches must come in sample order."""
+        self.pool.add(measurement.sums)
+        self.isolation = np.add.accumulate(np.concatenate([self.isolation[None], measurement.isolation]), axis=0)[-1]
+        self.evidence.add(measurement.evidence)
+        flat = (measurement.samples, -1)
+        self.cosine_spread.add(cosines(measurement.sums).reshape(flat))
+        self.sqnr_spread.add(sqnrs_db(measurement.sums).reshape(flat))
+        for place, problem in measurement.problems.items():
+            known = self.problems.get(place)
+            if known is None or problem.state > known.state:
+                self.problems[place] = problem
+        self.samples += measurement.samples
+
+
+def layer_rows(
+    table: Sequence[TableRow], collected: Collected, facts: Facts, identities: Sequence[str]
+) -> list[LayerRow]:
+    """The table with its scores, not yet judged.
+
+    Args:
+        table: What was to be measured, in order.
+        collected: What was measured.
+        facts: Shapes.
+        identities: Sample names, for the worst sample of each row.
+    """
+    keys = {(side.value, layer.key): row.row.key for row in table for side, layer in row.layers.items()}
+    rows = []
+    for index, entry in enumerate(table):
+        scores = _scores(index, entry, collected, facts, identities)
+        status, reason = _row_status(entry, scores)
+        layer = entry.layer
+        side = Side.FIRST if Side.FIRST in entry.layers else Side.SECOND
+        shape = facts.shapes.get((side, entry.row.values[side]), ())
+        second = entry.layers.get(Side.SECOND)
+        into = entry.unmatched.folded_into if entry.unmatched else None
+        rows.append(
+            LayerRow(
+                key=entry.row.key,
+                layer=layer.key,
+                name=layer.name,
+                type=layer.type,
+                index=index,
+                side="both" if len(entry.layers) == 2 else side.value,
+                partner=second.key if second is not None and Side.FIRST in entry.layers else None,
+                status=status,
+                reason=reason,
+                understood=entry.unmatched is None or entry.unmatched.understood,
+                shape=shape,
+                elements=int(np.prod(shape, dtype=np.int64)),
+                quantized=layer.quantization is not None and collected.experiment.bits is not None,
+                quantization_reason=layer.quantization_reason,
+                is_output=entry.is_output,
+                scores=scores,
+                isolation=_isolation(collected.isolation[index, 0]),
+                tuned_isolation=_isolation(collected.isolation[index, 1]),
+                multiply_adds=layer.multiply_adds,
+                source_line=layer.source_line,
+                inputs=entry.inputs,
+                notes=layer.notes,
+                folded_into=keys.get((side.value, into)) if into else None,
+            )
+        )
+    return rows
+
+
+def _scores(
+    index: int, entry: TableRow, collected: Collected, facts: Facts, identities: Sequence[str]
+) -> dict[str, Scores]:
+    scores = {}
+    experiment = collected.experiment
+    for column, comparison in enumerate(experiment.comparisons):
+        sides = (experiment.lane(comparison.lane).side, experiment.lane(comparison.reference).side)
+        if any(side not in entry.row.values for side in sides):
+            continue
+        problem = collected.problems.get((index, column))
+        sums = collected.pool.sums[index, column]
+        if problem is None:
+            shape = facts.shapes.get((sides[1], entry.row.values[sides[1]]), ())
+            scores[comparison.name] = _scored(index, column, collected, np.prod(shape) >= TINY_ELEMENTS, identities)
+        elif problem.state is RowState.NOT_FLOAT:
+            scores[comparison.name] = equality_of(sums, problem.reason)
+        else:
+            status = Status.SHAPE_MISMATCH if problem.state is RowState.SHAPE_MISMATCH else Status.SKIPPED
+            scores[comparison.name] = Scores(status=status, reason=problem.reason)
+    return scores
+
+
+def _scored(index: int, column: int, collected: Collected, by_sample: bool, identities: Sequence[str]) -> Scores:
+    cell = index * len(collected.experiment.comparisons) + column
+    if not by_sample:
+        return scores_of(collected.pool.sums[index, column])
+    return scores_of(
+        collected.pool.sums[index, column],
+        collected.cosine_spread.spread(cell, identities),
+        collected.sqnr_spread.spread(cell, identities),
+    )
+
+
+def _row_status(entry: TableRow, scores: dict[str, Scores]) -> tuple[Status, str]:
+    """A row's own status; scores of a row without a partner are those of its own model alone."""
+    if entry.unmatched is not None:
+        return Status.UNMATCHED, entry.unmatched.reason
+    across = [scores[name] for name in ("total", "drift") if name in scores]
+    for score in across:
+        if score.status is Status.SHAPE_MISMATCH:
+            return Status.SHAPE_MISMATCH, f"the second model's tensor has another shape: {score.reason}"
+    if scores and all(score.status is Status.SKIPPED for score in scores.values()):
+        return Status.SKIPPED, next(iter(scores.values())).reason
+    return Status.OK, entry.reason
+
+
+def _isolation(products: NDArray[np.float64]) -> Isolation | None:
+    """Shares of the pooled error; None where there is no error."""
+    data, weight, whole = (float(value) for value in products)
+    if not whole > 0:
+        return None
+    share_data, share_weight = data / whole, weight / whole
+    return Isolation(share_data, share_weight, 1.0 - share_data - share_weight)
+
+
+def coverage_of(rows: Sequence[LayerRow]) -> Coverage:
+    """How much of the table was compared, and why the rest was not."""
+    compared = [row for row in rows if row.status is Status.OK]
+    unmatched = [row for row in rows if row.status is Status.UNMATCHED]
+    left = [row for row in rows if row.status is not Status.OK]
+    noun = "layer output" if len(rows) == 1 else "layer outputs"
+    sentence = f"{len(compared)} of {len(rows)} {noun} compared"
+    if left:
+        reasons = Counter(_coverage_reason(row) for row in left)
+        sentence += f", {len(left)} not: " + "; ".join(f"{count} {text}" for text, count in reasons.items())
+    return Coverage(
+        total=len(rows),
+        compared=len(compared),
+        skipped=len(left) - len(unmatched),
+        unmatched=len(unmatched),
+        sentence=f"{sentence}.",
+    )
+
+
+def _coverage_reason(row: LayerRow) -> str:
+    where = {"first": " (first model only)", "second": " (second model only)"}.get(row.side, "")
+    if row.status is Status.SHAPE_MISMATCH:
+        return "with another shape in the second model"
+    if row.status is Status.UNMATCHED and not row.understood:
+        return f"without a counterpart{where}"
+    return f"{row.type}{where}: {row.reason}" if row.status is Status.UNMATCHED else row.reason
+
+
+def comparisons_measured(rows: Sequence[LayerRow], comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The comparisons that have at least one row."""
+    return tuple(entry for entry in comparisons if any(entry.name in row.scores for row in rows))

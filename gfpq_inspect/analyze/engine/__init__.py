@@ -1,0 +1,1 @@
+"""Engines: what runs all lanes of a batch side by side and measures them."""

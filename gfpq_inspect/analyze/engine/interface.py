@@ -1,0 +1,192 @@
+"""What an engine is: it runs all lanes of one batch of samples and gives sums a sample, nothing pooled, nothing judged.
+
+Everything above (batches, workers, pooling in sample order, scores, verdict) is the same whatever engine runs below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfpq_inspect.analyze.lanes import Lane, Side
+from gfpq_inspect.analyze.result import Comparison
+from gfpq_inspect.analyze.weights import WeightTable
+from gfpq_inspect.models.model import Layer, Model
+
+Array = NDArray[Any]
+Feeds = Mapping[Side, Mapping[str, Array]]
+"""For each model, graph input to its array: a batch of samples along axis 0, or one sample."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A tensor that is quantized on the way into a layer; several layers may share it.
+
+    Attributes:
+        side: Model.
+        value: Graph value that is quantized.
+        bits: 8 or 16.
+        layers: Keys of the layers that read the quantized tensor.
+    """
+
+    side: Side
+    value: str
+    bits: int
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a value of the first model, of the second, or a pair of them.
+
+    Attributes:
+        key: Row key.
+        values: Graph value in each model that has it.
+    """
+
+    key: str
+    values: Mapping[Side, str]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that an engine needs to know before it sees data.
+
+    Attributes:
+        models: The first model, and the second where there is one.
+        lanes: Lanes to run.
+        comparisons: Lanes to measure, and against which.
+        rows: Tensors to measure.
+        points: Data quantization points, those of the first model first, in order of execution.
+        weights: Weights of every lane.
+        bits: Bit width of the run, None where nothing is quantized.
+        per_sample: Coefficients of data come from each sample's own tensor instead of a calibration.
+        captured: Row keys of outputs whose tensors are handed out with each measurement (task accuracy).
+    """
+
+    models: Mapping[Side, Model]
+    lanes: tuple[Lane, ...]
+    comparisons: tuple[Comparison, ...]
+    rows: tuple[Row, ...]
+    points: tuple[Point, ...]
+    weights: WeightTable
+    bits: int | None
+    per_sample: bool
+    captured: tuple[str, ...] = ()
+
+    def lane(self, name: str) -> Lane:
+        """The lane of that name."""
+        return next(lane for lane in self.lanes if lane.name == name)
+
+
+class RowState(IntEnum):
+    """Whether the two tensors of a row and comparison can be scored at all; the larger wins over a run."""
+
+    SCORED = 0
+    NOT_FLOAT = 1  # `count` and `unequal_bits` are all that the sums hold
+    SHAPE_MISMATCH = 2
+    NOT_TENSOR = 3  # a sequence, a map, text
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """Why a row's comparison could not be scored: its state and one clause."""
+
+    state: RowState
+    reason: str
+
+
+POINT_FIELDS = (
+    "finite",
+    "nonzero",
+    "snapped",
+    "beyond",
+    "flushed",
+    "nonfinite",
+    "magnitude",
+    "delta",
+)
+"""Evidence a sample of each point, measured in the lane that simulates the deployment."""
+
+
+@dataclass
+class Measurement:
+    """Sums of one batch.
+
+    Attributes:
+        samples: Number of samples N.
+        sums: float64 [N, rows, comparisons, SUM_FIELDS].
+        isolation: float64 [N, rows, 2, 3]: for the first and the second model sum(d_both d_data),
+            sum(d_both d_weight), sum(d_both^2).
+        evidence: float64 [N, points, POINT_FIELDS].
+        problems: (row, comparison) to why it was not scored.
+        captured: (row key, lane name) to the lane's tensor of the whole batch.
+    """
+
+    samples: int
+    sums: NDArray[np.float64]
+    isolation: NDArray[np.float64]
+    evidence: NDArray[np.float64]
+    problems: dict[tuple[int, int], RowProblem] = field(default_factory=dict)
+    captured: dict[tuple[str, str], Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a trial run of one sample showed.
+
+    Attributes:
+        shapes: (model, graph value) to the shape of one sample's tensor.
+        bytes_per_sample: Live tensors of all lanes at their peak.
+        largest_step_bytes: What the busiest layer reads and writes in all lanes.
+        digests: (model, graph value) to a digest of each sample's tensor of the float lanes; a single one for values
+            that no sample reaches.
+    """
+
+    shapes: Mapping[tuple[Side, str], tuple[int, ...]]
+    bytes_per_sample: int
+    largest_step_bytes: int
+    digests: Mapping[tuple[Side, str], tuple[bytes, ...]]
+
+
+class Engine(Protocol):
+    """Runs the lanes of an experiment. All three methods may be called from several threads at once."""
+
+    @property
+    def name(self) -> str:
+        """For the report."""
+        ...
+
+    def trial(self, feeds: Feeds, samples: int) -> Facts:
+        """Run the float lanes on a few samples; find shapes, sizes and digests."""
+        ...
+
+    def calibrate(self, feeds: Feeds, samples: int) -> NDArray[np.float64]:
+        """Run the float lanes as far as needed; largest magnitude of every point, float64 [samples, points]."""
+        ...
+
+    def measure(
+        self, feeds: Feeds, samples: int, deltas: Sequence[int] | None, layer_done: LayerDone | None = None
+    ) -> Measurement:
+        """Run all lanes and measure them.
+
+        Args:
+            feeds: The batch.
+            samples: Samples in it.
+            deltas: Coefficient of every point, or None for coefficients from each sample.
+            layer_done: Called with the layer that was just run.
+        """
+        ...
+
+
+class LayerDone(Protocol):
+    """Told which layer was just run."""
+
+    def __call__(self, layer: Layer) -> None:
+        """Take note."""
+        ...

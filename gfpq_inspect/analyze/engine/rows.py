@@ -1,0 +1,172 @@
+"""Measures the rows of one batch: which lanes against which, and what to do where there is nothing to score."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gfpq_inspect.analyze.engine.interface import (
+    POINT_FIELDS,
+    Array,
+    Experiment,
+    Measurement,
+    Row,
+    RowProblem,
+    RowState,
+)
+from gfpq_inspect.analyze.engine.plan import Value
+from gfpq_inspect.analyze.engine.tensors import as_floating, is_floating, stacked
+from gfpq_inspect.analyze.lanes import Lane, Side
+from gfpq_inspect.quantize import kernels
+from gfpq_inspect.quantize.kernels import SUM_FIELDS
+
+LiveTensors = Mapping[str, Mapping[Value, Array]]
+
+_COUNT = SUM_FIELDS.index("count")
+_UNEQUAL = SUM_FIELDS.index("unequal_bits")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Lanes that are measured against one reference, so that its tensor is read once.
+
+    Attributes:
+        reference: The reference lane.
+        lanes: Lanes measured against it.
+        columns: Their comparisons' indices.
+        shares: Positions of the data, weight and both lane in `lanes`, and the model they belong to, or None.
+    """
+
+    reference: Lane
+    lanes: tuple[Lane, ...]
+    columns: tuple[int, ...]
+    shares: tuple[Side, tuple[int, int, int]] | None
+
+
+_ISOLATED = {Side.FIRST: ("data", "weight", "both"), Side.SECOND: ("tuned_data", "tuned_weight", "tuned")}
+
+
+def _groups(experiment: Experiment) -> list[_Group]:
+    groups = []
+    for reference_name in dict.fromkeys(comparison.reference for comparison in experiment.comparisons):
+        columns = [i for i, entry in enumerate(experiment.comparisons) if entry.reference == reference_name]
+        lanes = tuple(experiment.lane(experiment.comparisons[column].lane) for column in columns)
+        names = [lane.name for lane in lanes]
+        reference = experiment.lane(reference_name)
+        wanted = _ISOLATED[reference.side]
+        shares = None
+        if all(name in names for name in wanted):
+            data, weight, both = (names.index(name) for name in wanted)
+            shares = (reference.side, (data, weight, both))
+        groups.append(_Group(reference, lanes, tuple(columns), shares))
+    return groups
+
+
+class RowMeasurer:
+    """Measures rows as soon as their tensors are there.
+
+    Args:
+        experiment: Rows, lanes and comparisons.
+        constants: Values whose axis 0 does not count samples.
+    """
+
+    def __init__(self, experiment: Experiment, constants: Collection[Value]) -> None:
+        self._experiment = experiment
+        self._constants = constants
+        self._groups = _groups(experiment)
+
+    def empty(self, samples: int) -> Measurement:
+        """A measurement of which nothing is known yet."""
+        experiment = self._experiment
+        rows, columns = len(experiment.rows), len(experiment.comparisons)
+        return Measurement(
+            samples=samples,
+            sums=np.zeros((samples, rows, columns, len(SUM_FIELDS))),
+            isolation=np.zeros((samples, rows, len(Side), 3)),
+            evidence=np.zeros((samples, len(experiment.points), len(POINT_FIELDS))),
+        )
+
+    def measure(self, index: int, live: LiveTensors, samples: int, into: Measurement) -> None:
+        """Measure one row in all comparisons whose models have it."""
+        row = self._experiment.rows[index]
+        for group in self._groups:
+            if group.reference.side not in row.values:
+                continue
+            members = [i for i, lane in enumerate(group.lanes) if lane.side in row.values]
+            if members:
+                self._measure_group(index, row, group, members, live, samples, into)
+
+    def _measure_group(
+        self,
+        index: int,
+        row: Row,
+        group: _Group,
+        members: list[int],
+        live: LiveTensors,
+        samples: int,
+        into: Measurement,
+    ) -> None:
+        reference = _tensor(live, group.reference, row)
+        tensors = [_tensor(live, group.lanes[member], row) for member in members]
+        scored = []
+        for member, tensor in zip(members, tensors, strict=True):
+            problem = _problem(reference, tensor)
+            if problem is None:
+                scored.append((member, tensor))
+                continue
+            into.problems[index, group.columns[member]] = problem
+            if problem.state is RowState.NOT_FLOAT:
+                self._count_equal(index, group.columns[member], reference, tensor, into)
+        if not scored:
+            return
+        value = (group.reference.side, row.values[group.reference.side])
+        counted = 1 if value in self._constants else samples
+        double = any(tensor.dtype == np.float64 for tensor in (reference, *(tensor for _, tensor in scored)))
+        arrays = [
+            stacked(tensor.astype(np.float64) if double else as_floating(tensor), counted)
+            for tensor in (reference, *(tensor for _, tensor in scored))
+        ]
+        sums, products = kernels.similarity(arrays[0], arrays[1:])
+        columns = [group.columns[member] for member, _ in scored]
+        into.sums[:, index, columns] = sums
+        positions = {member: place for place, (member, _) in enumerate(scored)}
+        if group.shares is not None and all(member in positions for member in group.shares[1]):
+            side, (data, weight, both) = group.shares[0], (positions[member] for member in group.shares[1])
+            into.isolation[:, index, list(Side).index(side)] = products[:, both, [data, weight, both]]
+
+    @staticmethod
+    def _count_equal(index: int, column: int, reference: Array, tensor: Array, into: Measurement) -> None:
+        # Not by sample: nothing but the pooled share is made of it, and axis 0 need not count samples.
+        into.sums[0, index, column, _COUNT] = reference.size
+        into.sums[0, index, column, _UNEQUAL] = np.count_nonzero(reference != tensor)
+
+    def capture(self, live: LiveTensors, into: Measurement) -> None:
+        """Hand out the tensors that were asked for."""
+        for row in self._experiment.rows:
+            if row.key in self._experiment.captured:
+                for lane in self._experiment.lanes:
+                    if lane.side in row.values:
+                        into.captured[row.key, lane.name] = _tensor(live, lane, row)
+
+
+def _tensor(live: LiveTensors, lane: Lane, row: Row) -> Array:
+    return live[lane.name][lane.side, row.values[lane.side]]
+
+
+def _problem(reference: object, tensor: object) -> RowProblem | None:
+    if not isinstance(reference, np.ndarray) or not isinstance(tensor, np.ndarray):
+        return RowProblem(RowState.NOT_TENSOR, "the value is a sequence or map, not a tensor")
+    if reference.shape != tensor.shape:
+        return RowProblem(
+            RowState.SHAPE_MISMATCH,
+            f"shape {_shape_text(tensor.shape)} against {_shape_text(reference.shape)} of the reference",
+        )
+    if not is_floating(reference) or not is_floating(tensor):
+        return RowProblem(RowState.NOT_FLOAT, f"{reference.dtype} against {tensor.dtype}")
+    return None
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

@@ -1,0 +1,159 @@
+"""From files and options to a `ComparisonRequest`: what the command line and the Python interface share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gfpq_inspect.analyze.session import ComparisonRequest
+from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
+from gfpq_inspect.errors import UsageError
+from gfpq_inspect.inputs.opening import open_inputs
+from gfpq_inspect.inputs.options import InputOptions, resolve_input_shapes
+from gfpq_inspect.models.fold import fold_model
+from gfpq_inspect.models.model import Model, Network
+from gfpq_inspect.models.open import open_network
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """All that `compare` can be told.
+
+    Attributes:
+        first: The float network: caffemodel, HDF5 snapshot, prototxt or ONNX.
+        second: The second network, or None.
+        first_structure: Prototxt of the first, or None to look for one.
+        second_structure: Prototxt of the second, or None to look for one.
+        input_shapes: Input name to shape; the shape of a network's only input may stand under ''.
+        inputs: What to feed: files, folders, patterns, each perhaps as `NAME=...`; empty for seeded noise.
+        preprocessing: How data become what the network reads.
+        bits: 8 or 16, or None to compare two networks in float only.
+        coefficients: 'set' or 'sample'.
+        threshold: Cosine below which a layer is flagged.
+        judge: 'default', 'total' or the name of a comparison.
+        fold: Fold BatchNorm, Scale and Bias first: the deployment view.
+        workers: Batches in flight.
+        allow_missing: Layers without stored weights keep Caffe's filler values.
+        allow_unknown_fields: Unknown prototxt fields are ignored.
+        command: As it was typed, for the record.
+        timing: Whether the result carries durations and host facts.
+    """
+
+    first: Path
+    second: Path | None = None
+    first_structure: Path | None = None
+    second_structure: Path | None = None
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    inputs: Sequence[str] = ()
+    preprocessing: InputOptions = field(default_factory=InputOptions)
+    bits: int | None = 8
+    coefficients: str = "set"
+    threshold: float = DEFAULT_THRESHOLD
+    judge: str = "default"
+    fold: bool = False
+    workers: int = 2
+    allow_missing: bool = False
+    allow_unknown_fields: bool = False
+    command: str = ""
+    timing: bool = True
+
+
+def prepare(options: ComparisonOptions) -> ComparisonRequest:
+    """Open, translate and connect everything that a comparison needs.
+
+    Args:
+        options: What to compare and how.
+
+    Returns:
+        The request that `compare_networks` takes.
+
+    Raises:
+        ModelError: A network that cannot be used.
+        InputError: Input that cannot be used.
+        UsageError: Options that make no sense together.
+    """
+    first = _open(options, options.first, options.first_structure, options.second, options.second_structure)
+    second = None
+    if options.second is not None:
+        second = _open(options, options.second, options.second_structure, options.first, options.first_structure)
+    shapes_first, shapes_second = _input_shapes(options, first, second)
+    first_model = build(first, shapes_first, fold=options.fold)
+    second_model = None if second is None else build(second, shapes_second, fold=options.fold)
+    source = open_inputs(
+        options.inputs, first_model.inputs, options.preprocessing, batchable=first_model.batchable
+    )
+    return ComparisonRequest(
+        first=first_model,
+        second=second_model,
+        source=source,
+        bits=options.bits,
+        coefficients=options.coefficients,
+        threshold=options.threshold,
+        judge=options.judge,
+        workers=options.workers,
+        view="folded" if options.fold else "as stored",
+        command=options.command,
+        timing=options.timing,
+    )
+
+
+def build(network: Network, shapes: Mapping[str, tuple[int, ...]], *, fold: bool = False) -> Model:
+    """Translate a network for one sample at a time where its batch axis counts samples.
+
+    A prototxt often declares the batch that somebody trained with; what the network computes for one sample does not
+    depend on it.
+
+    Args:
+        network: As opened.
+        shapes: Input name to shape, for inputs whose shape the user gave.
+        fold: Fold BatchNorm, Scale and Bias into the kernels before them.
+    """
+    model = network.build(shapes)
+    if model.batchable and any(entry.shape[0] != 1 for entry in model.inputs if entry.shape):
+        single = {entry.name: (1, *entry.shape[1:]) for entry in model.inputs if entry.shape}
+        model = network.build({**shapes, **single})
+    return fold_model(model) if fold else model
+
+
+def _open(
+    options: ComparisonOptions, path: Path, structure: Path | None, other: Path | None, other_structure: Path | None
+) -> Network:
+    return open_network(
+        path,
+        None if structure is None else structure,
+        _structure_beside(other, other_structure),
+        allow_missing=options.allow_missing,
+        allow_unknown_fields=options.allow_unknown_fields,
+    )
+
+
+def _structure_beside(weights: Path | None, structure: Path | None) -> Path | None:
+    """The prototxt that the other network uses: the one given, else the one of its weights' stem."""
+    if structure is not None or weights is None:
+        return structure
+    if weights.suffix.lower() == ".prototxt":
+        return weights
+    beside = weights.with_name(weights.name.removesuffix(".h5")).with_suffix(".prototxt")
+    return beside if beside.is_file() else None
+
+
+def _input_shapes(
+    options: ComparisonOptions, first: Network, second: Network | None
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Give each network the shapes that name its inputs; a name that neither has is refused."""
+    networks = [first] if second is None else [first, second]
+    known = [{entry.name for entry in network.declared_inputs} | {""} for network in networks]
+    for name in options.input_shapes:
+        if not any(name in names for names in known):
+            raise UsageError(
+                f"--input-shape names input '{name}', but the network has "
+                + ", ".join(sorted(f"'{entry}'" for names in known for entry in names if entry))
+            )
+    resolved = [
+        resolve_input_shapes(
+            {name: shape for name, shape in options.input_shapes.items() if name in names}, network.declared_inputs
+        )
+        for names, network in zip(known, networks, strict=True)
+    ]
+    return resolved[0], resolved[1] if second is not None else {}
