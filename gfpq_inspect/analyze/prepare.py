@@ -80,9 +80,7 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
     shapes_first, shapes_second = _input_shapes(options, first, second)
     first_model = build(first, shapes_first, fold=options.fold)
     second_model = None if second is None else build(second, shapes_second, fold=options.fold)
-    source = open_inputs(
-        options.inputs, first_model.inputs, options.preprocessing, batchable=first_model.batchable
-    )
+    source = open_inputs(options.inputs, first_model.inputs, options.preprocessing, batchable=first_model.batchable)
     return ComparisonRequest(
         first=first_model,
         second=second_model,
