@@ -106,7 +106,8 @@ def _listed_file(listing: Path, text: str) -> tuple[Path | None, str | None]:
     if len(parts := text.rsplit(maxsplit=1)) == 2:
         candidates.append((parts[0], parts[1]))
     for name, label in candidates:
-        for path in (listing.parent / name, Path(name)):
+        # Lists that were made on Windows have the other slash.
+        for path in (listing.parent / name, Path(name), listing.parent / name.replace("\\", "/")):
             if path.is_file():
                 return path, label
     return None, None

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gfpq_inspect.inputs.opening import FeedSource, open_inputs
+from gfpq_inspect.inputs.feed_source import FeedSource
+from gfpq_inspect.inputs.opening import open_inputs
 from gfpq_inspect.inputs.options import InputOptions
 from gfpq_inspect.models.model import ModelInput
 

@@ -1,0 +1,137 @@
+"""Feeds of several inputs, side by side, as one source of samples."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, repeat
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfpq_inspect.errors import InputError, InternalError
+from gfpq_inspect.inputs.feed import Feed
+from gfpq_inspect.inputs.options import InputOptions
+from gfpq_inspect.inputs.preprocess import Preprocessing
+from gfpq_inspect.inputs.source import InputFacts
+from gfpq_inspect.inputs.synthetic import SyntheticFeed
+
+MAXIMUM_IDENTITIES = 1000
+
+
+class FeedSource:
+    """Samples for all inputs of a network, one feed an input; a feed of one sample serves every sample.
+
+    Implements `source.SampleSource`.
+
+    Args:
+        feeds: Input name to feed, in the network's order.
+        plans: Input name to preprocessing.
+        options: As given, for the record.
+    """
+
+    def __init__(self, feeds: Mapping[str, Feed], plans: Mapping[str, Preprocessing], options: InputOptions) -> None:
+        self._feeds = dict(feeds)
+        self._plans = dict(plans)
+        self._options = options
+        counts = {name: len(feed.identities) for name, feed in feeds.items()}
+        most = max(counts.values())
+        for name, count in counts.items():
+            if count not in (1, most):
+                other = next(key for key, value in counts.items() if value == most)
+                raise InputError(
+                    f"input '{name}' has {count} samples ({feeds[name].description}) and input '{other}' has {most} "
+                    f"({feeds[other].description}); give each input as many samples, or one for all"
+                )
+        available = next(feed.identities for name, feed in feeds.items() if counts[name] == most)
+        self._identities = _unique(available[: options.samples])
+        self._sha256 = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `SampleSource`."""
+        return tuple(self._feeds)
+
+    @property
+    def count(self) -> int:
+        """See `SampleSource`."""
+        return len(self._identities)
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """See `SampleSource`."""
+        return self._identities
+
+    def batches(self, size: int, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, NDArray[Any]]]:
+        """See `SampleSource`."""
+        for name, plan in self._plans.items():
+            if shapes[name] != plan.sample_shape:
+                raise InternalError(
+                    f"input '{name}' was opened for samples of shape {plan.sample_shape}, not {shapes[name]}"
+                )
+        digest = hashlib.sha256()
+        for group in _groups(self._samples(), size):
+            for sample in group:
+                for name, values in sample.items():
+                    digest.update(f"{name}\0{values.dtype.str}\0{values.shape}\0".encode())
+                    digest.update(values.data)
+            yield {
+                name: group[0][name] if len(group) == 1 else np.concatenate([sample[name] for sample in group])
+                for name in self._feeds
+            }
+        self._sha256 = digest.hexdigest()
+
+    def _samples(self) -> Iterator[dict[str, NDArray[Any]]]:
+        streams = {
+            name: repeat(next(feed.samples())) if len(feed.identities) == 1 else feed.samples()
+            for name, feed in self._feeds.items()
+        }
+        for _ in range(self.count):
+            yield {name: next(stream) for name, stream in streams.items()}
+
+    def facts(self) -> InputFacts:
+        """See `SampleSource`; the hash is empty until all samples were read once."""
+        synthetic = any(isinstance(feed, SyntheticFeed) for feed in self._feeds.values())
+        return InputFacts(
+            synthetic=synthetic,
+            description=self._description(),
+            sample_count=self.count,
+            samples=self._identities[:MAXIMUM_IDENTITIES],
+            preprocessing=self._record(),
+            seed=self._options.seed if synthetic else None,
+            sha256=self._sha256,
+        )
+
+    def _description(self) -> str:
+        noun = "sample" if self.count == 1 else "samples"
+        descriptions = {name: feed.description for name, feed in self._feeds.items()}
+        if len(set(descriptions.values())) == 1:
+            first = next(iter(self._feeds.values()))
+            if isinstance(first, SyntheticFeed):
+                return f"{self.count} {noun} of {first.description}"
+            return f"{self.count} {noun} from {first.description}"
+        parts = ", ".join(f"{name} from {text}" for name, text in descriptions.items())
+        return f"{self.count} {noun}: {parts}"
+
+    def _record(self) -> dict[str, str]:
+        record: dict[str, str] = {}
+        for name, plan in self._plans.items():
+            for key, text in plan.record().items():
+                record[key if len(self._plans) == 1 else f"{name}: {key}"] = text
+        return record
+
+
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
+    """Tell the same name met again apart: 'a.png', 'a.png#2'."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return tuple(result)
+
+
+def _groups(samples: Iterator[dict[str, NDArray[Any]]], size: int) -> Iterator[list[dict[str, NDArray[Any]]]]:
+    while group := list(islice(samples, size)):
+        yield group
