@@ -48,7 +48,8 @@ def test_only_a_training_layer(tmp_path: Path) -> None:
 def test_old_fields_and_image_data(tmp_path: Path) -> None:
     np.save(tmp_path / "mean.npy", np.zeros(3))
     old = """layers { name: "d" type: IMAGE_DATA top: "data" image_data_param {
-      scale: 0.5 mean_file: "somewhere/else/mean.npy" new_height: 256 new_width: 300 crop_size: 224 is_color: false } }"""
+      scale: 0.5 mean_file: "somewhere/else/mean.npy" new_height: 256 new_width: 300 crop_size: 224
+      is_color: false } }"""
     transform = read_transform(write(tmp_path, old))
     assert transform is not None
     assert transform.mean == tmp_path / "mean.npy"

@@ -82,7 +82,7 @@ def test_functions_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         open_inputs(["python:my_samples:none"], GRAY)
     with pytest.raises(InputError, match=r"cannot be imported \(ModuleNotFoundError: .*\); correct it"):
         open_inputs(["python:no_such_module_here:make"], GRAY)
-    with pytest.raises(InputError, match="is not of the form python:package.module:function"):
+    with pytest.raises(InputError, match=r"is not of the form python:package.module:function"):
         open_inputs(["python:my_samples"], GRAY)
     with pytest.raises(UsageError, match="feeds all inputs; give it alone"):
         open_inputs(["python:my_samples:make", "a.npy"], GRAY)
