@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement, RowProblem, RowState
-from gfpq_inspect.analyze.evidence import EvidencePool
+from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement, PointEvidence, RowProblem, RowState
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.metrics import TINY_ELEMENTS, Pool, cosines, equality_of, scores_of, sqnrs_db
 from gfpq_inspect.analyze.result import Comparison, Coverage, Isolation, LayerRow, Scores, Status
@@ -34,7 +34,7 @@ class Collected:
     experiment: Experiment
     pool: Pool
     isolation: NDArray[np.float64]
-    evidence: EvidencePool
+    evidence: list[PointEvidence]
     cosine_spread: SpreadCollector
     sqnr_spread: SpreadCollector
     problems: dict[tuple[int, int], RowProblem] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Collected:
             experiment=experiment,
             pool=Pool(rows, columns),
             isolation=np.zeros((rows, len(Side), 3)),
-            evidence=EvidencePool(len(experiment.points)),
+            evidence=[PointEvidence() for _ in experiment.points],
             cosine_spread=SpreadCollector(rows * columns, COSINE_SCALE),
             sqnr_spread=SpreadCollector(rows * columns, DECIBEL_SCALE),
         )
@@ -57,13 +57,14 @@ class Collected:
         """Add the next batch; batches must come in sample order."""
         self.pool.add(measurement.sums)
         self.isolation = np.add.accumulate(np.concatenate([self.isolation[None], measurement.isolation]), axis=0)[-1]
-        self.evidence.add(measurement.evidence)
+        for known, seen in zip(self.evidence, measurement.evidence, strict=True):
+            known.add(seen)
         flat = (measurement.samples, -1)
         self.cosine_spread.add(cosines(measurement.sums).reshape(flat))
         self.sqnr_spread.add(sqnrs_db(measurement.sums).reshape(flat))
         for place, problem in measurement.problems.items():
-            known = self.problems.get(place)
-            if known is None or problem.state > known.state:
+            earlier = self.problems.get(place)
+            if earlier is None or problem.state > earlier.state:
                 self.problems[place] = problem
         self.samples += measurement.samples
 
@@ -102,7 +103,7 @@ def layer_rows(
                 reason=reason,
                 understood=entry.unmatched is None or entry.unmatched.understood,
                 shape=shape,
-                elements=int(np.prod(shape, dtype=np.int64)),
+                elements=math.prod(shape),
                 quantized=layer.quantization is not None and collected.experiment.bits is not None,
                 quantization_reason=layer.quantization_reason,
                 is_output=entry.is_output,
@@ -132,7 +133,7 @@ def _scores(
         sums = collected.pool.sums[index, column]
         if problem is None:
             shape = facts.shapes.get((sides[1], entry.row.values[sides[1]]), ())
-            scores[comparison.name] = _scored(index, column, collected, np.prod(shape) >= TINY_ELEMENTS, identities)
+            scores[comparison.name] = _scored(index, column, collected, math.prod(shape) >= TINY_ELEMENTS, identities)
         elif problem.state is RowState.NOT_FLOAT:
             scores[comparison.name] = equality_of(sums, problem.reason)
         else:

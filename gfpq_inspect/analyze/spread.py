@@ -43,7 +43,8 @@ _BINS_PER_OCTAVE = 8
 
 def _cosine_bin(cosine: Values) -> Values:
     loss = np.maximum(1.0 - cosine, 2.0**-54)
-    return _LOSS_OCTAVES * _BINS_PER_OCTAVE - 1 - np.floor((np.log2(loss) + 54) * _BINS_PER_OCTAVE)
+    bins: Values = _LOSS_OCTAVES * _BINS_PER_OCTAVE - 1 - np.floor((np.log2(loss) + 54) * _BINS_PER_OCTAVE)
+    return bins
 
 
 def _cosine_middle(index: int) -> float:

@@ -245,7 +245,8 @@ def _bad_part(judgement: Judgement, judged: Sequence[LayerRow], rules: Rules) ->
         cause = by_key[key].cause or "mixed"
         causes[cause] = causes.get(cause, 0) + 1
     listed = ", ".join(f"{count} {_CAUSE_TEXTS[cause]}" for cause, count in causes.items())
-    text = f"Not good: {len(judgement.flagged)} of {_count(len(judged), 'layer')} flagged ({listed}; {_comparison_text(rules)})"
+    flagged = f"{len(judgement.flagged)} of {_count(len(judged), 'layer')} flagged"
+    text = f"Not good: {flagged} ({listed}; {_comparison_text(rules)})"
     worst = _worst(judgement.flagged, by_key, rules.comparison.name)
     if worst is not None:
         text += f"; the worst is '{worst[1]}' with a cosine of {worst[0]:.4f}"

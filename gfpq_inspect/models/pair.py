@@ -139,7 +139,7 @@ def pair_inputs(first: Sequence[ModelInput], second: Sequence[ModelInput], file:
     rules: tuple[Callable[[str, str], bool], ...] = (
         lambda own, other: own == other,
         lambda own, other: plain_name(own) == plain_name(other),
-        lambda own, other: True,
+        lambda _own, _other: True,
     )
     for rule in rules:
         for entry in second:
@@ -150,7 +150,7 @@ def pair_inputs(first: Sequence[ModelInput], second: Sequence[ModelInput], file:
                     free.remove(partner)
     missing = [entry.name for entry in second if entry.name not in found]
     if missing:
-        what = f"its input '{missing[0]}' has no counterpart: the first network has {len(first)} inputs, it has {len(second)}"
+        what = f"its input '{missing[0]}' has no counterpart: the first network has {len(first)}, it has {len(second)}"
         raise ModelError(Problem(what, file=file, remedy="compare networks that take the same inputs"))
     return found
 
@@ -188,7 +188,7 @@ class _Pairer:
     def by_names(self) -> None:
         """Pair by name, strictest rule first; the i-th of one name with the i-th of the other."""
         rules: tuple[tuple[Callable[[Layer], object], Callable[[Layer, Layer], str]], ...] = (
-            (lambda layer: (layer.name, canonical_type(layer)), lambda one, other: ""),
+            (lambda layer: (layer.name, canonical_type(layer)), lambda _one, _other: ""),
             (lambda layer: layer.name, _type_differs),
             (lambda layer: (plain_name(layer.name), canonical_type(layer)), _name_differs),
             (lambda layer: plain_name(layer.name), _name_differs),
@@ -226,8 +226,8 @@ class _Pairer:
             left = self._gap(0, places[0][gap], places[0][gap + 1])
             right = self._gap(1, places[1][gap], places[1][gap + 1])
             if left and [canonical_type(layer) for layer in left] == [canonical_type(layer) for layer in right]:
-                for one, other in zip(left, right, strict=True):
-                    self._join(one, other, f"by graph order and type: it is called '{other.name}' in the second model")
+                for one, match in zip(left, right, strict=True):
+                    self._join(one, match, f"by graph order and type: it is called '{match.name}' in the second model")
                 joined += len(left)
         if joined and not named:
             self._notes.append("The layers of the two models share no names; they were paired by graph order and type.")
@@ -349,7 +349,7 @@ def _name_differs(one: Layer, other: Layer) -> str:
     return reason if canonical_type(one) == canonical_type(other) else f"{reason}, of type {other.type}"
 
 
-def _output_agrees(one: Layer, other: Layer) -> str:
+def _output_agrees(_one: Layer, other: Layer) -> str:
     return f"by the name of its output; the layer is called '{other.name}' in the second model"
 
 

@@ -5,7 +5,7 @@ Everything above (batches, workers, pooling in sample order, scores, verdict) is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
@@ -101,17 +101,40 @@ class RowProblem:
     reason: str
 
 
-POINT_FIELDS = (
-    "finite",
-    "nonzero",
-    "snapped",
-    "beyond",
-    "flushed",
-    "nonfinite",
-    "magnitude",
-    "delta",
-)
-"""Evidence a sample of each point, measured in the lane that simulates the deployment."""
+@dataclass
+class PointEvidence:
+    """What quantizing did at one point, in the lane that simulates the deployment.
+
+    Attributes:
+        finite: Finite elements; the counts below are among these.
+        nonzero: Those that are not zero.
+        snapped: Above the top of the grid, but less than one step: lowered by `floor`.
+        beyond: A step or more above the top: only a calibration on other data does that.
+        flushed: Not zero, but zero once quantized.
+        magnitude: The largest.
+        delta_low: Smallest coefficient that was used.
+        delta_high: Largest coefficient that was used.
+    """
+
+    finite: int = 0
+    nonzero: int = 0
+    snapped: int = 0
+    beyond: int = 0
+    flushed: int = 0
+    magnitude: float = 0.0
+    delta_low: int = 1 << 30
+    delta_high: int = -(1 << 30)
+
+    def add(self, other: PointEvidence) -> None:
+        """Add what was seen elsewhere; the order is nothing."""
+        self.finite += other.finite
+        self.nonzero += other.nonzero
+        self.snapped += other.snapped
+        self.beyond += other.beyond
+        self.flushed += other.flushed
+        self.magnitude = max(self.magnitude, other.magnitude)
+        self.delta_low = min(self.delta_low, other.delta_low)
+        self.delta_high = max(self.delta_high, other.delta_high)
 
 
 @dataclass
@@ -123,7 +146,7 @@ class Measurement:
         sums: float64 [N, rows, comparisons, SUM_FIELDS].
         isolation: float64 [N, rows, 2, 3]: for the first and the second model sum(d_both d_data),
             sum(d_both d_weight), sum(d_both^2).
-        evidence: float64 [N, points, POINT_FIELDS].
+        evidence: What was seen at every point, over the whole batch.
         problems: (row, comparison) to why it was not scored.
         captured: (row key, lane name) to the lane's tensor of the whole batch.
     """
@@ -131,7 +154,7 @@ class Measurement:
     samples: int
     sums: NDArray[np.float64]
     isolation: NDArray[np.float64]
-    evidence: NDArray[np.float64]
+    evidence: list[PointEvidence]
     problems: dict[tuple[int, int], RowProblem] = field(default_factory=dict)
     captured: dict[tuple[str, str], Array] = field(default_factory=dict)
 
@@ -152,6 +175,10 @@ class Facts:
     bytes_per_sample: int
     largest_step_bytes: int
     digests: Mapping[tuple[Side, str], tuple[bytes, ...]]
+
+
+LayerDone = Callable[[Layer], None]
+"""Told which layer was just run."""
 
 
 class Engine(Protocol):
@@ -181,12 +208,4 @@ class Engine(Protocol):
             deltas: Coefficient of every point, or None for coefficients from each sample.
             layer_done: Called with the layer that was just run.
         """
-        ...
-
-
-class LayerDone(Protocol):
-    """Told which layer was just run."""
-
-    def __call__(self, layer: Layer) -> None:
-        """Take note."""
         ...

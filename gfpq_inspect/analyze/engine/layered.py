@@ -71,8 +71,8 @@ class LayeredEngine:
         quantized: dict[str, dict[str, int]] = {}
         for point in experiment.points:
             if point.side is side:
-                for layer in point.layers:
-                    quantized.setdefault(layer, {})[point.value] = point.bits
+                for key in point.layers:
+                    quantized.setdefault(key, {})[point.value] = point.bits
         weights = {}
         if experiment.bits is not None:
             for layer in model.layers:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gfpq_inspect.analyze.engine.interface import POINT_FIELDS, Array
+from gfpq_inspect.analyze.engine.interface import Array, PointEvidence
 from gfpq_inspect.analyze.engine.tensors import as_floating, stacked
+from gfpq_inspect.analyze.grid import grid_ends
 from gfpq_inspect.analyze.lanes import Lane, Side, deployed_lane
 from gfpq_inspect.quantize import kernels
+from gfpq_inspect.quantize.kernels import FloatArray
 
 
 class Quantizer:
@@ -21,7 +22,7 @@ class Quantizer:
         deltas: Coefficient of every point, or None to make one from each sample.
         samples: Samples in the batch.
         constants: Values whose axis 0 does not count samples.
-        evidence: float64 [samples, points, POINT_FIELDS], filled as the deployed lanes are quantized.
+        evidence: One a point, filled as the deployed lanes are quantized.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class Quantizer:
         deltas: Sequence[int] | None,
         samples: int,
         constants: Collection[tuple[Side, str]],
-        evidence: NDArray[np.float64],
+        evidence: Sequence[PointEvidence],
     ) -> None:
         self._points = points
         self._deltas = deltas
@@ -51,7 +52,7 @@ class Quantizer:
             entry = copies[id(array), bits] = (array, self._quantize(point, bits, array, samples))
         if lane == deployed_lane(lane.side) and point not in self._seen:
             self._seen.add(point)
-            self._take_evidence(point, bits, array, samples)
+            self._take_evidence(point, bits, array, entry[1], samples)
         return entry[1]
 
     def forget(self, side: Side, name: str) -> None:
@@ -68,20 +69,50 @@ class Quantizer:
                 kernels.apply(source, bits, delta_of(source, bits), out=target)
         return result if result.dtype == array.dtype else result.astype(array.dtype)
 
-    def _take_evidence(self, point: int, bits: int, array: Array, samples: int) -> None:
-        for index, row in enumerate(stacked(as_floating(array), samples)):
-            delta = self._deltas[point] if self._deltas is not None else delta_of(row, bits)
-            self._evidence[index, point] = _evidence(row, bits, delta)
-        if samples < self._samples:
-            self._evidence[1:, point] = self._evidence[0, point]
+    def _take_evidence(self, point: int, bits: int, array: Array, copy: Array, samples: int) -> None:
+        before, after = as_floating(array), as_floating(copy)
+        if self._deltas is not None:
+            self._evidence[point].add(evidence_of(before, after, bits, self._deltas[point]))
+            return
+        for source, target in zip(stacked(before, samples), stacked(after, samples), strict=True):
+            self._evidence[point].add(evidence_of(source, target, bits, delta_of(source, bits)))
 
 
-def delta_of(row: Array, bits: int) -> int:
+def delta_of(row: FloatArray, bits: int) -> int:
     """Coefficient of one sample's tensor."""
     return kernels.coefficient_of(kernels.largest_magnitude(row)[0], bits)
 
 
-def _evidence(row: Array, bits: int, delta: int) -> list[float]:
-    counts = kernels.code_statistics(row, bits, delta)
-    found = {"magnitude": kernels.largest_magnitude(row)[0], "delta": delta}
-    return [float(found[name] if name in found else getattr(counts, name)) for name in POINT_FIELDS]
+def evidence_of(before: FloatArray, after: FloatArray, bits: int, delta: int) -> PointEvidence:
+    """What quantizing did to a tensor, from the tensor and its quantized copy.
+
+    Counting is several times faster than `kernels.code_statistics`, which also counts every code.
+    """
+    magnitude, nonfinite = kernels.largest_magnitude(before)
+    if nonfinite:
+        counts = kernels.code_statistics(before, bits, delta)
+        return PointEvidence(
+            counts.finite, counts.nonzero, counts.snapped, counts.beyond, counts.flushed, magnitude, delta, delta
+        )
+    top, _ = grid_ends(bits, delta)
+    above, _ = grid_ends(bits, delta + 1)
+    nonzero = int(np.count_nonzero(before))
+    over = _count_from(before, np.nextafter(before.dtype.type(top), np.inf), magnitude)
+    beyond = _count_from(before, above, magnitude)
+    return PointEvidence(
+        finite=before.size,
+        nonzero=nonzero,
+        snapped=over - beyond,
+        beyond=beyond,
+        flushed=nonzero - int(np.count_nonzero(after)),
+        magnitude=magnitude,
+        delta_low=delta,
+        delta_high=delta,
+    )
+
+
+def _count_from(array: FloatArray, limit: float, magnitude: float) -> int:
+    """Elements whose magnitude is at or above a limit."""
+    if magnitude < limit:
+        return 0
+    return int(np.count_nonzero(array >= limit)) + int(np.count_nonzero(array <= -limit))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfpq_inspect.analyze.engine.interface import (
-    POINT_FIELDS,
     Array,
     Experiment,
     Measurement,
+    PointEvidence,
     Row,
     RowProblem,
     RowState,
@@ -43,6 +43,16 @@ class _Group:
     lanes: tuple[Lane, ...]
     columns: tuple[int, ...]
     shares: tuple[Side, tuple[int, int, int]] | None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A row in one group: its index, and the group's lanes whose model has it."""
+
+    index: int
+    row: Row
+    group: _Group
+    members: list[int]
 
 
 _ISOLATED = {Side.FIRST: ("data", "weight", "both"), Side.SECOND: ("tuned_data", "tuned_weight", "tuned")}
@@ -85,7 +95,7 @@ class RowMeasurer:
             samples=samples,
             sums=np.zeros((samples, rows, columns, len(SUM_FIELDS))),
             isolation=np.zeros((samples, rows, len(Side), 3)),
-            evidence=np.zeros((samples, len(experiment.points), len(POINT_FIELDS))),
+            evidence=[PointEvidence() for _ in experiment.points],
         )
 
     def measure(self, index: int, live: LiveTensors, samples: int, into: Measurement) -> None:
@@ -96,18 +106,10 @@ class RowMeasurer:
                 continue
             members = [i for i, lane in enumerate(group.lanes) if lane.side in row.values]
             if members:
-                self._measure_group(index, row, group, members, live, samples, into)
+                self._measure_group(_Place(index, row, group, members), live, samples, into)
 
-    def _measure_group(
-        self,
-        index: int,
-        row: Row,
-        group: _Group,
-        members: list[int],
-        live: LiveTensors,
-        samples: int,
-        into: Measurement,
-    ) -> None:
+    def _measure_group(self, place: _Place, live: LiveTensors, samples: int, into: Measurement) -> None:
+        index, row, group, members = place.index, place.row, place.group, place.members
         reference = _tensor(live, group.reference, row)
         tensors = [_tensor(live, group.lanes[member], row) for member in members]
         scored = []

@@ -68,6 +68,15 @@ class _Part:
 class Step:
     """A layer that can be run.
 
+    Args:
+        side: Its model.
+        layer: Its row of the model's table.
+        parts: What it consists of.
+        outputs: Values that it gives to others.
+        quantized: Values that data lanes quantize before it reads them, with the bit width.
+        weights: Its quantized weights.
+        initializers: All initializers of the graph, for host operators.
+
     Attributes:
         side: Its model.
         layer: Its row of the model's table.
@@ -83,6 +92,7 @@ class Step:
         side: Side,
         layer: Layer,
         parts: Sequence[_Part],
+        *,
         outputs: Sequence[str],
         quantized: Mapping[str, int],
         weights: Mapping[str, QuantizedWeight],
@@ -202,8 +212,15 @@ class StepBuilder:
         segments = segments_of(nodes, self._initializers.keys(), read_outside)
         parts = [self._part(layer, segment, weights) for segment in segments if segment.outputs]
         outputs = [name for name in produced if name in read_outside]
-        quantized = self._quantized.get(layer.key, {})
-        return Step(self._side, layer, parts, outputs, quantized, weights, self._initializers)
+        return Step(
+            self._side,
+            layer,
+            parts,
+            outputs=outputs,
+            quantized=self._quantized.get(layer.key, {}),
+            weights=weights,
+            initializers=self._initializers,
+        )
 
     def _part(self, layer: Layer, segment: Segment, weights: Mapping[str, QuantizedWeight]) -> _Part:
         if segment.host:

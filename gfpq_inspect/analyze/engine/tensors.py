@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gfpq_inspect.quantize.kernels import FloatArray
 
 Array = NDArray[Any]
 
@@ -16,18 +18,18 @@ def is_floating(array: object) -> bool:
     return isinstance(array, np.ndarray) and bool(np.issubdtype(array.dtype, np.floating))
 
 
-def as_floating(array: Array) -> Array:
+def as_floating(array: Array) -> FloatArray:
     """The array in a width that the kernels read: float16 becomes float32."""
     if array.dtype in (np.float32, np.float64):
-        return np.ascontiguousarray(array)
+        return cast(FloatArray, np.ascontiguousarray(array))
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def stacked(array: Array, samples: int) -> Array:
+def stacked(array: FloatArray, samples: int) -> FloatArray:
     """The array with one row a sample: [samples, ...], or [1, ...] where axis 0 does not count samples."""
     if samples > 1 and array.ndim and array.shape[0] % samples == 0:
-        return array.reshape(samples, -1)
-    return array.reshape(1, -1)
+        return cast(FloatArray, array.reshape(samples, -1))
+    return cast(FloatArray, array.reshape(1, -1))
 
 
 def sample_of(array: Array, index: int, samples: int) -> Array:
@@ -49,7 +51,8 @@ def sample_shape(array: object, samples: int) -> tuple[int, ...]:
         return ()
     if samples > 1 and array.ndim and array.shape[0] % samples == 0:
         return (array.shape[0] // samples, *array.shape[1:])
-    return array.shape
+    shape: tuple[int, ...] = array.shape
+    return shape
 
 
 def sample_digests(array: object, samples: int) -> tuple[bytes, ...]:

@@ -116,7 +116,7 @@ class OnnxNetwork:
 def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
     if len(shape) != len(declared):
         return False
-    return all(size == fixed or fixed == -1 for size, fixed in zip(shape, declared, strict=True))
+    return all(fixed in (size, -1) for size, fixed in zip(shape, declared, strict=True))
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from gfpq_inspect.errors import ModelError, Problem
@@ -31,7 +30,7 @@ def load(path: Path) -> tuple[onnx.ModelProto, dict[str, str]]:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
-    except (DecodeError, ValueError) as error:
+    except Exception as error:  # protobuf promises no common class of its own
         raise ModelError(
             Problem("not an ONNX model, or cut off", file=str(path), remedy="export or copy the file again")
         ) from error
@@ -118,7 +117,7 @@ def _expected_bytes(tensor: onnx.TensorProto) -> int | None:
     name = onnx.TensorProto.DataType.Name(tensor.data_type)
     if name.endswith(("INT4", "INT2", "E2M1")) or name == "STRING":
         return None
-    return math.prod(tensor.dims) * dtype.itemsize
+    return math.prod(tensor.dims) * int(dtype.itemsize)
 
 
 def _check_size(tensor: onnx.TensorProto, path: Path) -> list[Problem]:

@@ -67,6 +67,6 @@ def multiply_adds(node: onnx.NodeProto, shapes: Shapes) -> int | None:
 
 
 def _convolution(node: onnx.NodeProto, shapes: Shapes, spatial: str) -> int | None:
-    """Every position of the larger side (output, or input of a transposed one) meets the whole kernel of its channel."""
+    """Every position of the output (of a transposed one: of the input) meets the whole kernel of its channel."""
     weight, side = shapes.get(node.input[1]), shapes.get(spatial)
     return math.prod(side) * math.prod(weight[1:]) if weight and side else None
