@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import DTypeLike, NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from gfpq_inspect.errors import InternalError
 from gfpq_inspect.models.model import CUSTOM_DOMAIN
@@ -165,21 +165,26 @@ class GraphBuilder:
             outputs: Values that become graph outputs.
         """
         used = {value for node in self.nodes for value in node.inputs} | set(outputs)
-        graph = helper.make_graph(
-            [self._node_proto(node) for node in self.nodes],
-            name or "network",
-            [self._value_info(value) for value in self._inputs],
-            [self._value_info(value) for value in outputs],
-            [numpy_helper.from_array(array, key) for key, array in self._initializers.items() if key in used],
-        )
         known = {*self._inputs, *outputs, *self._initializers}
+        # Filled in place: onnx.helper would copy every weight twice more.
+        model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="gfpq-inspect")
+        model.opset_import.append(helper.make_opsetid("", OPSET))
+        if any(node.domain == CUSTOM_DOMAIN for node in self.nodes):
+            model.opset_import.append(helper.make_opsetid(CUSTOM_DOMAIN, 1))
+        graph = model.graph
+        graph.name = name or "network"
+        graph.node.extend(self._node_proto(node) for node in self.nodes)
+        graph.input.extend(self._value_info(value) for value in self._inputs)
+        graph.output.extend(self._value_info(value) for value in outputs)
+        for key, array in self._initializers.items():
+            if key in used:
+                tensor = graph.initializer.add(name=key, data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
+                tensor.dims.extend(array.shape)
+                tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         graph.value_info.extend(
             self._value_info(value) for node in self.nodes for value in node.outputs if value not in known
         )
-        imports = [helper.make_opsetid("", OPSET)]
-        if any(node.domain == CUSTOM_DOMAIN for node in self.nodes):
-            imports.append(helper.make_opsetid(CUSTOM_DOMAIN, 1))
-        return helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION, producer_name="gfpq-inspect")
+        return model
 
     def _node_proto(self, node: Node) -> onnx.NodeProto:
         return helper.make_node(

@@ -38,6 +38,7 @@ class LayerContext:
         bottoms: Values it reads, one a bottom, each of the shape that Caffe shows it.
         allow_missing: Replace missing weights by what Caffe's fillers would give.
         allow_unknown_fields: Ignore fields that the schema lacks, with a note.
+        shapes_only: Nobody will run this graph: leave missing weights at zero rather than draw them.
 
     Attributes:
         problems: What is wrong with the layer.
@@ -60,6 +61,7 @@ class LayerContext:
         *,
         allow_missing: bool = False,
         allow_unknown_fields: bool = False,
+        shapes_only: bool = False,
     ) -> None:
         self.layer = layer
         self.builder = builder
@@ -76,6 +78,7 @@ class LayerContext:
         self.mixing: str | None = None
         self._allow_missing = allow_missing
         self._allow_unknown_fields = allow_unknown_fields
+        self._shapes_only = shapes_only
         self._first_node = len(builder.nodes)
         self._outputs: set[int] = set()
         self._checked: set[str] = set()
@@ -217,7 +220,7 @@ class LayerContext:
         """Append a node with several outputs, each given by its shape and element type."""
         names = self._names(operator, inputs)
         for shape, _ in outputs:
-            self._check_size(shape)
+            self.check_size(shape)
         hint = f"{self.layer.key}/{operator}"
         return self.builder.add_node(
             operator,
@@ -235,7 +238,8 @@ class LayerContext:
             for index, value in enumerate(inputs)
         ]
 
-    def _check_size(self, shape: Sequence[int]) -> None:
+    def check_size(self, shape: Sequence[int]) -> None:
+        """Refuse the layer when it would make an empty blob, or one larger than Caffe can hold."""
         if any(size <= 0 for size in shape):
             self.fail(
                 f"{self.layer.type} would give the impossible shape {text_of(shape)}",
@@ -318,7 +322,7 @@ class LayerContext:
             unset: Value when it is missing and the layer has no filler.
         """
         shape = tuple(shape)
-        self._check_size(shape)
+        self.check_size(shape)
         if not self.has_blob(index):
             return self._missing_blob(index, role, shape, filler, unset)
         array, note = fit_blob(self.layer.blobs[index], shape)
@@ -343,6 +347,8 @@ class LayerContext:
             return np.broadcast_to(np.float32(0), shape)
         if prod(shape) > MAX_CONSTANT_ELEMENTS:
             self.fail(f"its missing {role} {text_of(shape)} is too large to fill in")
+        if self._shapes_only:
+            return np.broadcast_to(np.float32(0), shape)
         array, how = fill(filler, shape, unset, seed_text=f"{self.layer.key}/{index}")
         self.notes.append(f"{role} is missing and was filled: {how}")
         return array

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfpq_inspect.models.caffe.schema import Parameters
-from gfpq_inspect.models.caffe.translate.context import LayerContext, text_of
+from gfpq_inspect.models.caffe.translate.context import MAX_CONSTANT_ELEMENTS, LayerContext, text_of
 from gfpq_inspect.models.caffe.translate.registry import layer
 
 _FIELD = "convolution_param"
@@ -80,6 +80,8 @@ def im2col(context: LayerContext) -> None:
     if axis != 1:
         context.fail("Im2col is only understood with axis 1")
     channels, elements = shape[1], prod(window.kernel)
+    if channels * elements * elements > MAX_CONSTANT_ELEMENTS:
+        context.fail(f"its windows of {elements} elements on {channels} channels are too large", "reduce kernel_size")
     weight = np.tile(
         np.eye(elements, dtype=np.float32).reshape(elements, 1, *window.kernel), (channels, *[1] * (len(shape) - 1))
     )

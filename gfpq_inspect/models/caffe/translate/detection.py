@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.models.caffe.schema import Parameters
-from gfpq_inspect.models.caffe.translate.context import MAX_CONSTANT_ELEMENTS, LayerContext, text_of
+from gfpq_inspect.models.caffe.translate.context import LayerContext, text_of
 from gfpq_inspect.models.caffe.translate.registry import layer
 from gfpq_inspect.models.model import CUSTOM_DOMAIN, LayerKind
+
+_MAX_BOXES = 2**22
 
 
 @layer("PriorBox")
@@ -24,7 +26,7 @@ def prior_box(context: LayerContext) -> None:
     grid = _prior_grid(context, parameters, features, image)
     sizes = _prior_sizes(context, parameters)
     count = features[0] * features[1] * len(sizes)
-    if count * 8 > MAX_CONSTANT_ELEMENTS:
+    if count > _MAX_BOXES:
         context.fail(f"it would make {count} boxes", "correct prior_box_param or the input shape")
     boxes = _prior_boxes(grid, sizes)
     if parameters.flag("clip"):

@@ -74,7 +74,7 @@ def _input_shapes(net: Net, given: Mapping[str, tuple[int, ...]]) -> tuple[dict[
 
 def _example(one: NetInput) -> str:
     """Return an input shape as --input-shape takes it; what the file leaves open has usual values."""
-    usual = (1, 3, 224, 224)
+    usual: tuple[int, ...] = (1, 3, 224, 224)
     shape = one.shape or usual
     usual = usual if len(shape) == len(usual) else (1,) * len(shape)
     sizes = (size if size > 0 else common for size, common in zip(shape, usual, strict=True))
@@ -94,7 +94,7 @@ def _shape_fault(one: NetInput, shape: tuple[int, ...] | None) -> str | None:
     return None
 
 
-def _walk(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> _Translation:
+def _walk(net: Net, shapes: Mapping[str, tuple[int, ...]], *, shapes_only: bool = False) -> _Translation:
     reserved = [value for layer in net.layers for value in layer.tops]
     done = _Translation(GraphBuilder(reserved))
     by_value = {one.value: one for one in net.inputs}
@@ -102,7 +102,7 @@ def _walk(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> _Translation:
         if layer.is_input:
             _add_input_layer(done, layer, by_value, shapes)
         else:
-            _add_layer(done, net, layer)
+            _add_layer(done, net, layer, shapes_only=shapes_only)
     return done
 
 
@@ -131,7 +131,7 @@ def _add_input_layer(
     )
 
 
-def _add_layer(done: _Translation, net: Net, layer: NetLayer) -> None:
+def _add_layer(done: _Translation, net: Net, layer: NetLayer, *, shapes_only: bool) -> None:
     known = translator(layer.type)
     if known is None:
         done.problems.add(_unknown_type(layer))
@@ -147,6 +147,7 @@ def _add_layer(done: _Translation, net: Net, layer: NetLayer) -> None:
         layer.bottoms,
         allow_missing=net.allow_missing,
         allow_unknown_fields=net.allow_unknown_fields,
+        shapes_only=shapes_only,
     )
     try:
         context.restore_shapes()
@@ -221,7 +222,7 @@ def _keeps_samples_apart(net: Net, shapes: Mapping[str, tuple[int, ...]], found:
     if len(batches) != 1 or 0 in batches:
         return False
     batch = batches.pop()
-    larger = _walk(net, {value: (batch + 1, *shape[1:]) for value, shape in shapes.items()})
+    larger = _walk(net, {value: (batch + 1, *shape[1:]) for value, shape in shapes.items()}, shapes_only=True)
     if larger.problems:
         return False
     for layer in found.layers:

@@ -44,6 +44,7 @@ def _scales(context: LayerContext, parameters: Parameters, default: int) -> tupl
 
 def _nearest(context: LayerContext, value: str, shape: tuple[int, int, int, int]) -> str:
     """Emit out[h, w] = in[h in/out rounded down, w in/out rounded down]."""
+    context.check_size(shape)
     known = context.shape(value)
     scales = np.array([1, 1, shape[2] / known[2], shape[3] / known[3]], np.float32)
     whole = shape[2] % known[2] == 0 and shape[3] % known[3] == 0
