@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("gfpq_inspect.cli.show:show", "Print a saved result, or one layer of it."),
     "layers": ("gfpq_inspect.cli.layers:layers", "List a network's layers and what NNIE quantizes."),
     "convert": ("gfpq_inspect.cli.convert:convert", "Convert a Caffe network to ONNX."),
+    "insert-quant": ("gfpq_inspect.cli.insert_quant:insert_quant", "Put Quant layers into a prototxt."),
+    "strip-quant": ("gfpq_inspect.cli.strip_quant:strip_quant", "Take the Quant layers out of a prototxt."),
     "doctor": ("gfpq_inspect.cli.doctor:doctor", "Say what is installed, what is in use and what is missing."),
 }
 """Command name to (module:function, short help). A module is imported only when its command runs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from gfpq_inspect.errors import Problem
 from gfpq_inspect.models.caffe.message import Message, Scalar
 from gfpq_inspect.models.caffe.problems import Problems
+from gfpq_inspect.models.caffe.python_quant import as_quant_layer
 from gfpq_inspect.models.caffe.upgrade_v0 import upgrade_v0_layers
 
 V1_TYPES = {
@@ -61,7 +62,7 @@ def upgrade(root: Message, path: str, problems: Problems) -> tuple[list[Message]
         old = upgrade_v0_layers(old, root.texts("input"), path, problems)
     elif old:
         notes.append("the structure was upgraded from the V1 format")
-    upgraded = [_upgrade_v1_layer(layer) for layer in old] + layers
+    upgraded = [_upgrade_v1_layer(layer) for layer in old] + [as_quant_layer(layer) for layer in layers]
     return _input_layers(root, upgraded, path, problems) + upgraded, notes
 
 

@@ -2,11 +2,12 @@
 
 from gfpq_inspect.models.fold.affine import Affine, batch_norm_constants, fold_bias, fold_weight
 from gfpq_inspect.models.fold.graph import Fold, Refusal
-from gfpq_inspect.models.fold.model import fold_model, fold_model_report
+from gfpq_inspect.models.fold.model import FoldedModel, fold_model, fold_model_report
 
 __all__ = [
     "Affine",
     "Fold",
+    "FoldedModel",
     "Refusal",
     "batch_norm_constants",
     "fold_bias",

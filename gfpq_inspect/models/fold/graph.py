@@ -1,12 +1,12 @@
-"""Folding in an ONNX graph: what follows a convolution or matrix product and is affine a channel goes into its weights.
+"""Folding in an ONNX graph: what is affine a channel goes into the convolution or matrix product before it.
 
-Works on units: a unit is one layer of the table (several nodes, for Caffe's layers) or one node (for ONNX files). A unit
-is folded whole or not at all; a unit that ought to be folded and cannot be is listed with the reason.
+Works on units: a unit is one layer of the table (several nodes, for Caffe's layers) or one node (for ONNX files). A
+unit is folded whole or not at all; a unit that ought to be folded and cannot be is listed with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -16,11 +16,21 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from gfpq_inspect.models.fold.affine import Affine, fold_bias, fold_weight
+from gfpq_inspect.models.fold.affine import Affine, fold_bias
+from gfpq_inspect.models.fold.steps import (
+    AFFINE_OPERATORS,
+    BASE_OPERATORS,
+    Channels,
+    Constants,
+    NotAffineError,
+    bias_of,
+    fold_kernel,
+    output_channels,
+    step,
+)
 from gfpq_inspect.models.onnx.names import names_read
 
-BASE_OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-_AFFINE_OPERATORS = frozenset({"Add", "Sub", "Mul", "Div", "BatchNormalization"})
+_TWO_BOTTOMS = "its factors or summands are no weights, they come from a second bottom"
 
 
 @dataclass(frozen=True)
@@ -83,10 +93,6 @@ class _Chain:
     units: list[Unit] = field(default_factory=list)
 
 
-class _NotAffineError(Exception):
-    """A node that cannot be folded; the text is the reason."""
-
-
 def fold_graph(
     model: onnx.ModelProto, units: Sequence[Unit]
 ) -> tuple[onnx.ModelProto, tuple[Fold, ...], tuple[Refusal, ...]]:
@@ -112,7 +118,7 @@ class _Folder:
         self._graph = self.model.graph
         self._units = units
         self._unit_of = {node: unit for unit in units for node in unit.nodes}
-        self._constants = _constants(self._graph)
+        self._constants = Constants(self._graph)
         self._readers: dict[str, list[int]] = {}
         self._producer: dict[str, int] = {}
         for index, node in enumerate(self._graph.node):
@@ -149,18 +155,17 @@ class _Folder:
         weight = self._weight(node)
         if value is None or weight is None:
             return None
-        axis, rank = self._channel_axis(node, weight, value)
-        if axis is None:
+        channels = self._channels(node, weight, value)
+        if channels is None:
             return None
-        channels = _output_channels(node, weight)
-        chain = _Chain(Affine.identity(channels), value)
-        while self._extend(chain, base, axis, rank):
+        chain = _Chain(Affine.identity(channels.count), value)
+        while self._extend(chain, base, channels):
             pass
         if not chain.units or (node.op_type == "MatMul" and all(self._is_add(unit) for unit in chain.units)):
             return None
         try:
             return self._apply(base, node, weight, chain)
-        except _NotAffineError as reason:
+        except NotAffineError as reason:
             for unit in chain.units:
                 self._reasons[unit.key] = str(reason)
             return None
@@ -178,34 +183,39 @@ class _Folder:
             value
             for index in unit.nodes
             for value in self._graph.node[index].output
-            if value and (value in self._outputs or not inner.issuperset(self._readers.get(value, [])) or
-                          not self._readers.get(value))
+            if value
+            and (
+                value in self._outputs
+                or not inner.issuperset(self._readers.get(value, []))
+                or not self._readers.get(value)
+            )
         ]
         return handed[0] if len(handed) == 1 else None
 
     def _weight(self, node: onnx.NodeProto) -> NDArray[Any] | None:
         array = self._constants.get(node.input[1]) if len(node.input) > 1 else None
-        if array is None or array.dtype.kind == "i" or array.dtype.kind == "u":
+        if array is None or array.dtype.kind in "iub":
             return None
         return array if array.ndim >= 2 else None
 
-    def _channel_axis(self, node: onnx.NodeProto, weight: NDArray[Any], value: str) -> tuple[int | None, int]:
-        """Return the axis of the output channels in a base's output, and its rank."""
+    def _channels(self, node: onnx.NodeProto, weight: NDArray[Any], value: str) -> Channels | None:
+        """Return where the output channels of a base lie in the value that it hands on."""
+        count = output_channels(node, weight)
         raw_rank = weight.ndim if node.op_type != "Gemm" else 2
         raw_axis = 1 if node.op_type in ("Conv", "ConvTranspose") else raw_rank - 1
+        shape = self._shape(value)
         if value == node.output[0]:
-            shape = self._shape(value)
             if node.op_type == "MatMul" and shape is not None:
-                return len(shape) - 1, len(shape)
-            return raw_axis, raw_rank
-        raw, shape = self._shape(node.output[0]), self._shape(value)
+                return Channels(len(shape) - 1, len(shape), count)
+            return Channels(raw_axis, raw_rank, count)
+        raw = self._shape(node.output[0])
         if raw is None or shape is None:
-            return None, 0
+            return None
         for axis, size in enumerate(shape):
             same = prod(shape[:axis]) == prod(raw[:raw_axis]) and prod(shape[axis + 1 :]) == prod(raw[raw_axis + 1 :])
             if size == raw[raw_axis] and same:
-                return axis, len(shape)
-        return None, 0
+                return Channels(axis, len(shape), count)
+        return None
 
     def _shape(self, value: str) -> tuple[int, ...] | None:
         info = self._infos.get(value)
@@ -214,7 +224,7 @@ class _Folder:
         # A symbolic size is 0 here: it can only match another symbolic one.
         return tuple(dimension.dim_value for dimension in info.type.tensor_type.shape.dim)
 
-    def _extend(self, chain: _Chain, base: Unit, axis: int, rank: int) -> bool:
+    def _extend(self, chain: _Chain, base: Unit, channels: Channels) -> bool:
         """Take the next unit into a chain, or note why not."""
         readers = self._readers.get(chain.value, [])
         units = list({id(unit): unit for unit in (self._unit_of.get(index) for index in readers) if unit}.values())
@@ -222,19 +232,18 @@ class _Folder:
         if not steps:
             return False
         unit = steps[0]
-        channels = len(chain.affine.scale)
         try:
-            affine, value = self._affine_of(unit, chain, axis, rank, channels)
+            affine, value = self._affine_of(unit, chain, channels)
             if chain.value in self._outputs:
-                raise _NotAffineError(f"the value that it reads is a network output (of '{_last(chain, base).key}')")
+                raise NotAffineError(f"the value that it reads is a network output (of '{_last(chain, base).key}')")
             if len(set(readers)) > len([index for index in readers if index in unit.nodes]) or len(units) > 1:
-                raise _NotAffineError(self._several_readers(chain.value, steps, _last(chain, base)))
+                raise NotAffineError(self._several_readers(chain.value, steps, _last(chain, base)))
             if not affine.is_finite:
-                raise _NotAffineError("its factors are not finite")
-        except _NotAffineError as reason:
-            for step in steps:
-                if not step.is_quiet or self._has_channel_operand(step, channels):
-                    self._reasons.setdefault(step.key, str(reason))
+                raise NotAffineError("its factors are not finite")
+        except NotAffineError as reason:
+            for one in steps:
+                if not one.is_quiet or self._has_channel_operand(one, channels.count):
+                    self._reasons.setdefault(one.key, str(reason))
             return False
         chain.affine, chain.value = affine, value
         chain.units.append(unit)
@@ -250,77 +259,30 @@ class _Folder:
         shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         return f"'{source.key}' before it is read by {shown or 'a subgraph'} as well"
 
-    def _affine_of(self, unit: Unit, chain: _Chain, axis: int, rank: int, channels: int) -> tuple[Affine, str]:
+    def _affine_of(self, unit: Unit, chain: _Chain, channels: Channels) -> tuple[Affine, str]:
         """Return a chain's function with a unit added, and the unit's output."""
         affine, value = chain.affine, chain.value
         for position, index in enumerate(unit.nodes):
             node = self._graph.node[index]
-            if node.op_type not in _AFFINE_OPERATORS or list(node.input).count(value) != 1:
-                raise _NotAffineError(_why_not_affine(unit))
-            affine = self._step(affine, node, value, axis, rank, channels)
+            if node.op_type not in AFFINE_OPERATORS or list(node.input).count(value) != 1:
+                raise NotAffineError(self._why_not_affine(unit))
+            affine = step(affine, node, value, channels, self._constants)
             value = node.output[0]
             last = position == len(unit.nodes) - 1
             if not last and self._readers.get(value, []) != [unit.nodes[position + 1]]:
-                raise _NotAffineError(_why_not_affine(unit))
+                raise NotAffineError(self._why_not_affine(unit))
         return affine, value
-
-    def _step(
-        self, affine: Affine, node: onnx.NodeProto, value: str, axis: int, rank: int, channels: int
-    ) -> Affine:
-        if node.op_type == "BatchNormalization":
-            return self._batch_normalization(affine, node, axis, channels)
-        first = node.input[0] == value
-        other = self._per_channel(node.input[1] if first else node.input[0], axis, rank, channels)
-        if node.op_type == "Mul":
-            return affine.times(other)
-        if node.op_type == "Add":
-            return affine.plus(other)
-        if node.op_type == "Sub":
-            return affine.plus(-other) if first else affine.times(-1.0).plus(other)
-        if not first:
-            raise _NotAffineError("it divides by what the convolution gives")
-        return affine.over(other)
-
-    def _batch_normalization(self, affine: Affine, node: onnx.NodeProto, axis: int, channels: int) -> Affine:
-        attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-        if attributes.get("training_mode", 0) or len([name for name in node.output if name]) > 1:
-            raise _NotAffineError("it normalises by the statistics of the batch")
-        if axis != 1:
-            raise _NotAffineError("the channels of what it reads are not on axis 1")
-        arrays = [self._constants.get(name) for name in node.input[1:5]]
-        if any(array is None for array in arrays):
-            raise _NotAffineError("its parameters are no constants")
-        scale, shift, mean, variance = (np.asarray(array, np.float64) for array in arrays)
-        if any(array.shape != (channels,) for array in (scale, shift, mean, variance)):
-            raise _NotAffineError(f"it does not have {channels} channels")
-        with np.errstate(all="ignore"):
-            deviation = np.sqrt(variance + attributes.get("epsilon", 1e-5))
-        return affine.plus(-mean).over(deviation).times(scale).plus(shift)
-
-    def _per_channel(self, name: str, axis: int, rank: int, channels: int) -> NDArray[np.float64] | float:
-        array = self._constants.get(name)
-        if array is None:
-            raise _NotAffineError(f"its factors or summands are no weights, they come from '{name}'")
-        if array.ndim > rank:
-            raise _NotAffineError("it changes the number of axes")
-        shape = (1,) * (rank - array.ndim) + array.shape
-        if any(size != 1 for position, size in enumerate(shape) if position != axis):
-            raise _NotAffineError("its factors lie along another axis than the channels")
-        if shape[axis] not in (1, channels):
-            raise _NotAffineError(f"it does not have {channels} channels")
-        vector = array.astype(np.float64).reshape(-1)
-        return float(vector[0]) if vector.size == 1 else vector
 
     # Changing
 
     def _apply(self, base: Unit, node: onnx.NodeProto, weight: NDArray[Any], chain: _Chain) -> Fold:
-        bias = self._bias(node, len(chain.affine.scale))
-        kernel = _fold_kernel(node, weight, chain.affine.scale)
+        bias = bias_of(node, len(chain.affine.scale), self._constants)
+        kernel = fold_kernel(node, weight, chain.affine.scale)
         summand = fold_bias(bias, chain.affine, weight.dtype)
         if not (np.isfinite(kernel).all() and np.isfinite(summand).all()):
             if np.isfinite(weight).all():
-                raise _NotAffineError(f"the folded weights would not fit into {weight.dtype}")
-            raise _NotAffineError("the weights before it are not finite")
+                raise NotAffineError(f"the folded weights would not fit into {weight.dtype}")
+            raise NotAffineError("the weights before it are not finite")
         old = node.input[1]
         new = self._store(old, kernel, node)
         node.input[1] = new
@@ -350,16 +312,6 @@ class _Folder:
         folded = tuple(unit.key for unit in chain.units)
         return Fold(base.key, folded, chain.value, (old, new), bias_name, tuple(names))
 
-    def _bias(self, node: onnx.NodeProto, channels: int) -> NDArray[Any] | float:
-        name = node.input[2] if len(node.input) > 2 else ""
-        if not name:
-            return 0.0
-        array = self._constants.get(name)
-        if array is None or array.size not in (1, channels) or (array.ndim and array.shape[-1] != array.size):
-            raise _NotAffineError("the bias before it is no constant a channel")
-        beta = next((a.f for a in node.attribute if a.name == "beta"), 1.0) if node.op_type == "Gemm" else 1.0
-        return array.astype(np.float64).reshape(-1) * beta
-
     def _set_bias(self, base: Unit, node: onnx.NodeProto, summand: NDArray[Any], weight: str) -> str | None:
         if node.op_type == "MatMul":
             return self._add_constant(f"{weight}/bias", summand) if summand.any() else None
@@ -384,7 +336,7 @@ class _Folder:
         for tensor in self._graph.initializer:
             if tensor.name == old and alone and old not in self._outputs:
                 tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), old))
-                self._constants.own(old, array)
+                self._constants.set(old, array)
                 return old
         return self._add_constant(f"{old}/folded", array)
 
@@ -394,7 +346,7 @@ class _Folder:
         self._graph.initializer.append(tensor)
         if self.model.ir_version < 4:  # every initializer had to be an input too
             self._graph.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, array.shape))
-        self._constants.own(name, array)
+        self._constants.set(name, array)
         return name
 
     def _unique(self, hint: str) -> str:
@@ -441,11 +393,24 @@ class _Folder:
                 refusals.append(Refusal(unit.key, unit.type, reason))
         return tuple(refusals)
 
+    def _data_inputs(self, unit: Unit) -> list[str]:
+        inner = {value for index in unit.nodes for value in self._graph.node[index].output}
+        read = dict.fromkeys(name for index in unit.nodes for name in names_read(self._graph.node[index]))
+        return [name for name in read if name not in self._constants and name not in inner]
+
+    def _why_not_affine(self, unit: Unit) -> str:
+        if len(self._data_inputs(unit)) > 1:
+            return _TWO_BOTTOMS
+        if unit.type in ("BatchNorm", "BN"):
+            return "it normalises by the statistics of the batch, not by stored ones"
+        return "it is more than a factor and a summand a channel"
+
     def _reason_of(self, unit: Unit, done: set[str]) -> str:
-        first = self._graph.node[unit.nodes[0]]
-        data = [name for name in first.input if name not in self._constants]
+        data = self._data_inputs(unit)
         if not data:
             return "it reads only constants"
+        if len(data) > 1:
+            return _TWO_BOTTOMS
         index = self._producer.get(data[0])
         before = self._unit_of.get(index) if index is not None else None
         if before is None:
@@ -459,73 +424,8 @@ class _Folder:
         return f"it follows '{before.key}' ({before.type}), not a convolution or inner product"
 
 
-class _Constants(dict[str, NDArray[Any]]):
-    """Constants of a graph by name, decoded when first asked for."""
-
-    def __init__(self, tensors: Mapping[str, onnx.TensorProto]) -> None:
-        super().__init__()
-        self._tensors = dict(tensors)
-
-    def get(self, name: str, default: Any = None) -> Any:  # the signature of dict.get
-        if name not in self._tensors:
-            return super().get(name, default)
-        if not super().__contains__(name):
-            super().__setitem__(name, numpy_helper.to_array(self._tensors[name]))
-        return super().__getitem__(name)
-
-    def own(self, name: str, array: NDArray[Any]) -> None:
-        """Remember a new or changed constant."""
-        super().__setitem__(name, array)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._tensors or super().__contains__(name)
-
-    def __iter__(self) -> Any:
-        return iter(dict.fromkeys((*self._tensors, *super().keys())))
-
-
-def _constants(graph: onnx.GraphProto) -> _Constants:
-    found = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    found[node.output[0]] = attribute.t
-    return _Constants(found)
-
-
 def _last(chain: _Chain, base: Unit) -> Unit:
     return chain.units[-1] if chain.units else base
-
-
-def _why_not_affine(unit: Unit) -> str:
-    if unit.type in ("BatchNorm", "BN"):
-        return "it normalises by the statistics of the batch, not by stored ones"
-    return "it is more than a factor and a summand a channel"
-
-
-def _output_channels(node: onnx.NodeProto, weight: NDArray[Any]) -> int:
-    if node.op_type == "ConvTranspose":
-        return int(weight.shape[1] * _group(node))
-    if node.op_type == "Gemm":
-        return int(weight.shape[0 if _is_transposed(node) else 1])
-    return int(weight.shape[-1 if node.op_type == "MatMul" else 0])
-
-
-def _fold_kernel(node: onnx.NodeProto, weight: NDArray[Any], scale: NDArray[np.float64]) -> NDArray[Any]:
-    if node.op_type == "ConvTranspose":
-        return fold_weight(weight, scale, group=_group(node))
-    if node.op_type == "Gemm":
-        return fold_weight(weight, scale, axis=0 if _is_transposed(node) else 1)
-    return fold_weight(weight, scale, axis=weight.ndim - 1 if node.op_type == "MatMul" else 0)
-
-
-def _group(node: onnx.NodeProto) -> int:
-    return int(next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1))
-
-
-def _is_transposed(node: onnx.NodeProto) -> bool:
-    return bool(next((attribute.i for attribute in node.attribute if attribute.name == "transB"), 0))
 
 
 def _remove(items: Any, names: set[str]) -> None:

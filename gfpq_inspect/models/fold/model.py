@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gfpq_inspect.models.fold.graph import BASE_OPERATORS, Fold, Refusal, Unit, fold_graph
+from gfpq_inspect.models.fold.graph import Fold, Refusal, Unit, fold_graph
+from gfpq_inspect.models.fold.steps import BASE_OPERATORS
 from gfpq_inspect.models.model import Layer, LayerKind, Model
 from gfpq_inspect.models.place import CAFFE_QUANTIZED_TYPES
 
