@@ -117,7 +117,7 @@ class GridFit:
 
 
 def _contiguous(array: FloatArray) -> FloatArray:
-    return cast(FloatArray, np.ascontiguousarray(array))
+    return cast(FloatArray, np.asarray(array, order="C"))
 
 
 def similarity(

@@ -39,5 +39,6 @@ auto with_elements(const Array& array, Work&& work) {
 void bind_codec(nb::module_& module);
 void bind_measure(nb::module_& module);
 void bind_evidence(nb::module_& module);
+void bind_arrays(nb::module_& module);
 
 }  // namespace gfpq::python

@@ -5,4 +5,5 @@ NB_MODULE(_native, module) {
     gfpq::python::bind_codec(module);
     gfpq::python::bind_measure(module);
     gfpq::python::bind_evidence(module);
+    gfpq::python::bind_arrays(module);
 }
