@@ -1,0 +1,231 @@
+"""The page's side block: charts and tables of each layer's evidence, compressed in chunks, inflated when looked at.
+
+When the evidence is larger than the budget, the healthiest layers lose bins first; the page says which did.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gfpq_inspect.analyze.result import LayerRow, Result, Scores, Spread, Verdict
+from gfpq_inspect.report.codec import field_types
+from gfpq_inspect.report.figures import layer_figures, significant
+from gfpq_inspect.report.story import worst_first
+
+LAYERS_A_CHUNK = 24
+BASE64_GROWTH = 4 / 3
+SUMMARY_SCORES = ("status", "reason", "flags", "cosine", "sqnr_db", "norm_ratio", "rel_l2")
+SIDE_SCORES = tuple(name for name in field_types(Scores) if name not in SUMMARY_SCORES)
+
+
+@dataclass(frozen=True)
+class DetailsBlock:
+    """The side block.
+
+    Attributes:
+        chunks: Packed objects from layer position to evidence; gzip and base64.
+        chunk_of: Chunk of each layer.
+        trimmed: Positions of layers that lost bins or charts to keep the page small.
+    """
+
+    chunks: tuple[str, ...]
+    chunk_of: tuple[int, ...]
+    trimmed: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Characters of all chunks."""
+        return sum(map(len, self.chunks))
+
+
+def pack(value: Any) -> str:
+    """Compress plain JSON for the page."""
+    content = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+    return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode("ascii")
+
+
+def details_block(result: Result, budget: int, coefficients: Mapping[str, Any] | None = None) -> DetailsBlock:
+    """Prepare every layer's evidence within a budget.
+
+    Args:
+        result: The result.
+        budget: Characters that the chunks may take together.
+        coefficients: Rows of the table of coefficients by layer.
+    """
+    evidence = result.details.get("layers", {}) if isinstance(result.details, Mapping) else {}
+    own = [{"coefficients": rows} if (rows := (coefficients or {}).get(row.layer)) else {} for row in result.layers]
+    levels = trim_levels(result, evidence, budget - len(pack(own)))
+    entries = [
+        layer_entry(row, evidence.get(row.key, {}), level) for row, level in zip(result.layers, levels, strict=True)
+    ]
+    entries = [entry | extra for entry, extra in zip(entries, own, strict=True)]
+    starts = range(0, len(entries), LAYERS_A_CHUNK)
+    chunks = tuple(pack({str(i): entries[i] for i in range(s, min(s + LAYERS_A_CHUNK, len(entries)))}) for s in starts)
+    trimmed = tuple(
+        i for i, (row, level) in enumerate(zip(result.layers, levels, strict=True)) if level and row.key in evidence
+    )
+    return DetailsBlock(chunks, tuple(i // LAYERS_A_CHUNK for i in range(len(entries))), trimmed)
+
+
+def trim_levels(result: Result, evidence: Mapping[str, Any], budget: int) -> list[int]:
+    """How much each layer must lose: the healthiest begin, one level at a time, until all fit."""
+    levels = [0] * len(result.layers)
+    entries = [layer_entry(row, evidence.get(row.key, {}), 0) for row in result.layers]
+    size_of = size_estimator(entries)
+    sizes = [size_of(entry) for entry in entries]
+    total = sum(sizes)
+    for index, level in trim_steps(result):
+        if total <= budget:
+            break
+        row = result.layers[index]
+        if row.key in evidence:
+            size = size_of(layer_entry(row, evidence[row.key], level))
+            total += size - sizes[index]
+            sizes[index], levels[index] = size, level
+    return levels
+
+
+def trim_steps(result: Result) -> Iterator[tuple[int, int]]:
+    """Layers in the order in which they lose evidence, with the level that they go to; flagged ones come late."""
+    position = {row.key: index for index, row in enumerate(result.layers)}
+    judged = [position[row.key] for row in reversed(worst_first(result))]
+    listed = sorted(set(range(len(result.layers))) - set(judged))
+    flagged = [index for index in judged if result.layers[index].verdict is Verdict.FLAGGED]
+    healthy = listed + [index for index in judged if result.layers[index].verdict is not Verdict.FLAGGED]
+    for members, level in (
+        (healthy, 1),
+        (healthy, 2),
+        (healthy, 3),
+        (flagged, 1),
+        (healthy, 4),
+        (flagged, 2),
+        (flagged, 3),
+    ):
+        for index in members:
+            yield index, level
+
+
+def size_estimator(entries: Sequence[Any]) -> Callable[[Any], float]:
+    """Make a quick guess at what an entry takes in its chunk, where neighbours share layouts and titles."""
+
+    def text(entry: Any) -> bytes:
+        return json.dumps(entry, separators=(",", ":")).encode("ascii")
+
+    # The two largest entries show what all have in common; the last 32 KB are what the compressor can refer to.
+    common = b"".join(sorted((text(entry) for entry in entries[:LAYERS_A_CHUNK]), key=len)[-2:])[-32_768:]
+
+    def guess(entry: Any) -> float:
+        compressor = zlib.compressobj(1, zdict=common)
+        return (len(compressor.compress(text(entry))) + len(compressor.flush())) * BASE64_GROWTH
+
+    sample = entries[:LAYERS_A_CHUNK]
+    correction = len(pack(sample)) / max(sum(map(guess, sample)), 1.0)
+    return lambda entry: guess(entry) * correction
+
+
+def layer_entry(row: LayerRow, evidence: Mapping[str, Any], level: int) -> dict[str, Any]:
+    """What the page needs to show one layer beyond the table: scores of the second rank, charts, tables.
+
+    Args:
+        row: The layer.
+        evidence: Its evidence.
+        level: How much to leave out: 1 halves histograms, 2 also drops the density map, 3 keeps two charts, 4 none.
+    """
+    entry: dict[str, Any] = {"scores": {name: side_scores(scores) for name, scores in row.scores.items()}}
+    reduced = TRIMMERS[level](evidence)
+    charts = layer_figures(reduced)
+    if charts:
+        entry["figures"] = [{"id": i, "title": title, "note": note, "figure": spec} for i, title, note, spec in charts]
+    tables = layer_tables(reduced)
+    if tables:
+        entry["tables"] = tables
+    return entry
+
+
+def side_scores(scores: Scores) -> dict[str, Any]:
+    """Scores that the table does not hold, without those that are absent or nothing."""
+    found: dict[str, Any] = {}
+    for name in SIDE_SCORES:
+        value = getattr(scores, name)
+        if isinstance(value, Spread):
+            numbers = (value.mean, value.percentile_5, value.minimum)
+            found[name] = [*(shown(name, number) for number in numbers), value.minimum_sample]
+        elif isinstance(value, float):
+            found[name] = shown(name, value)
+        elif value is not None and not (value == 0 and name.startswith("nonfinite")):
+            found[name] = value
+    return found
+
+
+def shown(name: str, value: float | None) -> float | None:
+    """A score with the digits that the page shows: eight decimals for cosines, five significant digits otherwise."""
+    if value is None:
+        return None
+    return round(value, 8) if name.startswith("cosine") else significant(value, 5)
+
+
+def layer_tables(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Evidence that is read as a table: the worst elements, and whatever the analysis adds under 'tables'."""
+    tables: list[dict[str, Any]] = []
+    worst = evidence.get("worst") or ()
+    if worst:
+        rows = [
+            [item.get("sample"), " ".join(map(str, item.get("index", ()))), item.get("float"), item.get("quantized")]
+            for item in worst
+        ]
+        columns = ["sample", "index", "float", "quantized"]
+        tables.append({"title": "Worst elements", "columns": columns, "rows": rows})
+    names = ("title", "columns", "rows")
+    return tables + [{name: table[name] for name in names} for table in evidence.get("tables") or ()]
+
+
+def halved(counts: Sequence[float]) -> list[float]:
+    """Counts with neighbouring bins joined."""
+    return [sum(counts[i : i + 2]) for i in range(0, len(counts), 2)]
+
+
+def halved_edges(edges: Sequence[float]) -> list[float]:
+    """Edges that belong to joined bins."""
+    kept = list(edges[::2])
+    return kept if len(edges) % 2 else [*kept, edges[-1]]
+
+
+def coarser(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A histogram with half the bins."""
+    counts = {name: halved(values) for name, values in part["counts"].items()}
+    return {**part, "edges": halved_edges(part["edges"]), "counts": counts}
+
+
+def half_bins(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Evidence with half the bins in every histogram and a quarter of the cells in the density map."""
+    reduced = dict(evidence)
+    if reduced.get("values"):
+        reduced["values"] = [coarser(part) if part.get("counts") else part for part in reduced["values"]]
+    if reduced.get("errors", {}).get("counts"):
+        reduced["errors"] = coarser(reduced["errors"])
+    if reduced.get("density", {}).get("counts"):
+        density = reduced["density"]
+        rows = [halved(row) for row in density["counts"]]
+        joined = [[sum(cells) for cells in zip(*rows[i : i + 2], strict=True)] for i in range(0, len(rows), 2)]
+        reduced["density"] = {**density, "edges": halved_edges(density["edges"]), "counts": joined}
+    return reduced
+
+
+def without(evidence: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Evidence less some of its members."""
+    return {name: value for name, value in evidence.items() if name not in names}
+
+
+TRIMMERS: tuple[Callable[[Mapping[str, Any]], Mapping[str, Any]], ...] = (
+    lambda evidence: evidence,
+    half_bins,
+    lambda evidence: without(half_bins(evidence), "density", "codes"),
+    lambda evidence: without(half_bins(half_bins(evidence)), "density", "codes", "channels", "worst"),
+    lambda _: {},
+)
