@@ -155,6 +155,8 @@ def _convolve(context: LayerContext, parameters: Parameters, group: int, *, tran
     _check_groups(context, channels, outputs, group)
     first, second = (channels, outputs // group) if transposed else (outputs, channels // group)
     out = _transposed_size(spatial, window) if transposed else _convolved_size(context, spatial, window)
+    biased = parameters.flag("bias_term")
+    context.expect_blobs(1 + biased)
     inputs = [
         context.weight(
             0,
@@ -165,10 +167,8 @@ def _convolve(context: LayerContext, parameters: Parameters, group: int, *, tran
             quantized=True,
         )
     ]
-    biased = parameters.flag("bias_term")
     if biased:
         inputs.append(context.weight(1, "bias", (outputs,), filler=parameters.sub("bias_filler")))
-    context.expect_blobs(1 + biased)
     context.group = group
     per_output = second * prod(window.kernel)
     positions = prod(shape) if transposed else prod(shape[:axis]) * outputs * prod(out)

@@ -17,6 +17,7 @@ def parameter(context: LayerContext) -> None:
     """A learned blob."""
     shape = context.parameters("parameter_param").sub("shape").integers("dim")
     context.kind = LayerKind.CONSTANT
+    context.expect_blobs(1)
     context.output(context.emit("Identity", context.weight(0, "value", shape)))
 
 

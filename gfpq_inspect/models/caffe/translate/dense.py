@@ -20,7 +20,8 @@ def inner_product(context: LayerContext) -> None:
     outputs, length, rows = parameters.integer("num_output"), prod(shape[axis:]), prod(shape[:axis])
     if outputs < 1:
         context.fail("num_output is missing or 0", "give inner_product_param.num_output")
-    transpose = parameters.flag("transpose")
+    transpose, biased = parameters.flag("transpose"), parameters.flag("bias_term")
+    context.expect_blobs(1 + biased)
     inputs = [
         context.weight(
             0,
@@ -30,10 +31,8 @@ def inner_product(context: LayerContext) -> None:
             quantized=True,
         )
     ]
-    biased = parameters.flag("bias_term")
     if biased:
         inputs.append(context.weight(1, "bias", (outputs,), filler=parameters.sub("bias_filler")))
-    context.expect_blobs(1 + biased)
     context.multiply_adds = rows * length * outputs
     flat = context.reshape(context.bottom(), (rows, length))
     product = context.emit("Gemm", flat, *inputs, shape=(rows, outputs), transB=0 if transpose else 1)
@@ -48,11 +47,11 @@ def embed(context: LayerContext) -> None:
     rows, width = parameters.integer("input_dim"), parameters.integer("num_output")
     if rows < 1 or width < 1:
         context.fail("input_dim and num_output must be positive", "give both in embed_param")
+    biased = parameters.flag("bias_term")
+    context.expect_blobs(1 + biased)
     table = context.weight(0, "weight", (rows, width), filler=parameters.sub("weight_filler"))
     indices = context.emit("Cast", context.bottom(), dtype=np.int64, to=7)
     value = context.emit("Gather", table, indices, shape=(*context.shape(), width), axis=0)
-    biased = parameters.flag("bias_term")
     if biased:
         value = context.emit("Add", value, context.weight(1, "bias", (width,), filler=parameters.sub("bias_filler")))
-    context.expect_blobs(1 + biased)
     context.output(value)

@@ -39,6 +39,7 @@ def prelu(context: LayerContext) -> None:
     if len(shape) < 2:
         context.fail("PReLU needs a channel axis")
     shared = parameters.flag("channel_shared")
+    context.expect_blobs(1)
     slope = context.weight(
         0,
         "slope",
@@ -47,7 +48,6 @@ def prelu(context: LayerContext) -> None:
         filler=parameters.sub("filler"),
         unset=0.25,
     )
-    context.expect_blobs(1)
     context.output(context.emit("PRelu", value, slope))
 
 

@@ -21,8 +21,8 @@ def batch_norm(context: LayerContext) -> None:
     shape = context.shape()
     channels = 1 if len(shape) == 1 else shape[1]
     epsilon = np.float32(parameters.number("eps"))
-    stored = [context.blob(i, role, (size,)) for i, (role, size) in enumerate(_batch_norm_blobs(channels))]
     context.expect_blobs(3)
+    stored = [context.blob(i, role, (size,)) for i, (role, size) in enumerate(_batch_norm_blobs(channels))]
     stored_statistics = context.layer.phase == "TEST"
     if parameters.has("use_global_stats"):
         stored_statistics = parameters.flag("use_global_stats")
@@ -66,14 +66,13 @@ def scale(context: LayerContext) -> None:
     """A factor, and with bias_term a summand, aligned at `axis`; from weights or from the second bottom."""
     parameters = context.parameters("scale_param")
     context.expect(bottoms=range(1, 3), tops=1)
+    learned, biased = len(context.bottoms) == 1, parameters.flag("bias_term")
+    context.expect_blobs(learned + biased)
     factor, aligned, own = _operand(context, parameters, "scale", unset=1.0)
     value = context.emit("Mul", context.bottom(), factor, shape=context.shape())
-    learned = int(len(context.bottoms) == 1)
-    biased = parameters.flag("bias_term")
     if biased:
         filler = parameters.sub("bias_filler")
-        value = context.emit("Add", value, context.weight(learned, "bias", aligned, stored_as=own, filler=filler))
-    context.expect_blobs(learned + biased)
+        value = context.emit("Add", value, context.weight(int(learned), "bias", aligned, stored_as=own, filler=filler))
     context.output(value)
 
 
@@ -82,8 +81,8 @@ def bias(context: LayerContext) -> None:
     """A summand aligned at `axis`, from weights or from the second bottom."""
     parameters = context.parameters("bias_param")
     context.expect(bottoms=range(1, 3), tops=1)
-    summand, _, _ = _operand(context, parameters, "bias", unset=0.0)
     context.expect_blobs(int(len(context.bottoms) == 1))
+    summand, _, _ = _operand(context, parameters, "bias", unset=0.0)
     context.output(context.emit("Add", context.bottom(), summand, shape=context.shape()))
 
 
@@ -116,6 +115,8 @@ def _operand(
     aligned = (*own, *[1] * (len(shape) - axis - len(own))) if own else ()
     if len(context.bottoms) > 1:
         return context.reshape(context.bottom(1), aligned), aligned, own
+    if own and axis == 0:
+        context.mixes_samples("its weights have an entry a sample")
     filler = parameters.sub("filler")
     return context.weight(0, role, aligned, stored_as=own, filler=filler, unset=unset), aligned, own
 
@@ -136,11 +137,11 @@ def forked_batch_norm(context: LayerContext) -> None:
     along = (channels, *[1] * (len(shape) - 2))
     stored_as = (1, channels, *[1] * (len(shape) - 2))
     if len(context.layer.blobs) != 2:
+        context.expect_blobs(4)
         slope = context.weight(0, "slope", along, stored_as=stored_as, filler=parameters.sub("slope_filler"))
         offset = context.weight(1, "bias", along, stored_as=stored_as, filler=parameters.sub("bias_filler"))
         mean = context.weight(2, "mean", along, stored_as=stored_as)
         variance = context.blob(3, "variance", stored_as, unset=1.0)
-        context.expect_blobs(4)
         if (variance < 0).any():
             context.fail(
                 "its fourth blob has negative values, so it is no variance",
@@ -181,7 +182,7 @@ def local_response(context: LayerContext) -> None:
     size = parameters.integer("local_size")
     alpha, beta = parameters.number("alpha"), parameters.number("beta")
     if size % 2 == 0:
-        context.fail(f"local_size is {size}", "give an odd number")
+        context.fail(f"local_size {size} is not odd", "give an odd number")
     value = context.bottom()
     if parameters.string("norm_region") == "ACROSS_CHANNELS":
         context.output(context.emit("LRN", value, size=size, alpha=alpha, beta=beta, bias=parameters.number("k")))
@@ -226,6 +227,7 @@ def normalize(context: LayerContext) -> None:
     context.expect(bottoms=1, tops=1)
     shape = context.expect_rank(4)
     shared = parameters.flag("channel_shared")
+    context.expect_blobs(1)
     factor = context.weight(
         0,
         "scale",
@@ -234,7 +236,6 @@ def normalize(context: LayerContext) -> None:
         filler=parameters.sub("scale_filler"),
         unset=1.0,
     )
-    context.expect_blobs(1)
     axes = [1, 2, 3] if parameters.flag("across_spatial") else [1]
     small = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
     value = context.bottom()

@@ -117,6 +117,7 @@ def _input_terms(
     filler, bias_filler = parameters.sub("weight_filler"), parameters.sub("bias_filler")
     steps, samples = sequence.steps, sequence.samples
     length = prod(context.shape()[2:])
+    context.expect_blobs(2 + sequence.static + blobs_after)
     w_input = context.weight(0, "input_weight", (rows, length), filler=filler)
     b_input = context.weight(1, "input_bias", (rows,), filler=bias_filler)
     flat = context.reshape(context.bottom(), (steps * samples, length))
@@ -131,7 +132,6 @@ def _input_terms(
         terms = context.emit("Add", terms, constant_term)
         blob = 3
     w_hidden = context.weight(blob, "hidden_weight", (rows, sequence.hidden), filler=filler)
-    context.expect_blobs(blob + blobs_after)
     context.multiply_adds = steps * samples * rows * (length + sequence.hidden)
     each = [
         context.emit("Gather", terms, np.array(step, np.int64), shape=(samples, rows), axis=0) for step in range(steps)
