@@ -24,6 +24,7 @@ from gfpq_inspect.inputs.plans import plan_for
 from gfpq_inspect.inputs.preprocess import Preprocessing, text_of
 from gfpq_inspect.models.model import ModelInput
 
+NNIE_SUFFIX = ".cfg"
 FEATURE_MAP, U8_IMAGE, YUV420SP, YUV422SP = 0, 1, 3, 5
 NO_NORM, MEAN_FILE, CHANNEL_MEAN, SCALE, MEAN_FILE_AND_SCALE, CHANNEL_MEAN_AND_SCALE = range(6)
 DEFAULT_SCALE = 0.00390625

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from gfpq_inspect.errors import InputError, UsageError
 from gfpq_inspect.inputs.arrays import StoredArray
@@ -10,6 +11,7 @@ from gfpq_inspect.inputs.callables import PYTHON_PREFIX, load_function, open_val
 from gfpq_inspect.inputs.feed import ArrayFeed, ChainedFeed, Feed, open_feed, stored_arrays
 from gfpq_inspect.inputs.feed_source import FeedSource
 from gfpq_inspect.inputs.files import Item, find_items
+from gfpq_inspect.inputs.nnie import NNIE_SUFFIX, open_nnie_inputs, read_nnie_config
 from gfpq_inspect.inputs.options import DEFAULT_SYNTHETIC_SAMPLES, InputOptions, listed, split_name
 from gfpq_inspect.inputs.plans import plan_for
 from gfpq_inspect.inputs.preprocess import Preprocessing
@@ -32,7 +34,8 @@ def open_inputs(
     Args:
         specifications: Each a file (arrays: .npy, .npz, HDF5, idx; images; raw frames; a list of paths), a folder, an
             LMDB or a pattern, or `NAME=` one of these. Those for one input follow one another. A file of named arrays
-            feeds every input that it has an array for. `python:module:function` makes samples for all inputs.
+            feeds every input that it has an array for. `python:module:function` makes samples for all inputs; an
+            nnie_mapper configuration (.cfg) says all about them.
         model_inputs: The network's inputs, with their final shapes.
         options: Preprocessing and sample count.
         batchable: Whether axis 0 of the inputs counts samples (`Model.batchable`); if not, a sample is what the
@@ -48,6 +51,8 @@ def open_inputs(
     options = options or InputOptions()
     if not model_inputs:
         raise InputError("the network has no input to feed; it computes constants only")
+    if any(specification.lower().endswith(NNIE_SUFFIX) for specification in specifications):
+        return _open_nnie(specifications, model_inputs, options, batchable=batchable)
     if any(specification.startswith(PYTHON_PREFIX) for specification in specifications):
         if len(specifications) > 1:
             raise UsageError(f"--input {PYTHON_PREFIX}... feeds all inputs; give it alone")
@@ -72,6 +77,19 @@ def open_inputs(
             f"there are no data for input {listed(missing)} of the network; give --input {missing[0]}=FILE"
         )
     return FeedSource({name: _chained(feeds) for name, feeds in found.items()}, plans, options)
+
+
+def _open_nnie(
+    specifications: Sequence[str], model_inputs: Sequence[ModelInput], options: InputOptions, *, batchable: bool
+) -> FeedSource:
+    path = specifications[0]
+    if len(specifications) > 1:
+        raise UsageError("an nnie_mapper configuration feeds all inputs; give it alone")
+    for name in ("mean", "scale", "channel_order"):
+        if getattr(options, name) is not None and not options.defaults_from:
+            said = name.replace("_", "-")
+            raise UsageError(f"--{said} and {path} both say how to preprocess; leave --{said} out")
+    return open_nnie_inputs(read_nnie_config(Path(path)), model_inputs, batchable=batchable, samples=options.samples)
 
 
 def _feeds_of(specification: str, plans: Mapping[str, Preprocessing]) -> Iterator[tuple[str, Feed]]:

@@ -41,6 +41,8 @@ class InputOptions:
         frame_size: 'HxW' of raw frames (.bgr, .yuv, ...), or None for the network's size.
         samples: Use the first so many samples; how many to make of synthetic input (8 by default).
         seed: Of synthetic input.
+        defaults_from: Where mean and scale come from when the user gave none ('' when they are the user's). They are
+            what a data layer did to pixels, so floating-point arrays, which have seen it already, are left alone.
     """
 
     mean: MeanLike | Mapping[str, MeanLike] | None = None
@@ -51,6 +53,7 @@ class InputOptions:
     frame_size: str | None = None
     samples: int | None = None
     seed: int = 0
+    defaults_from: str = ""
 
     def __post_init__(self) -> None:
         """Refuse values without a meaning.

@@ -43,6 +43,7 @@ def plan_for(
         mean=_option_for(options.mean, model_input.name, applies),
         scale=_option_for(options.scale, model_input.name, applies),
         frame_size=parse_frame_size(options.frame_size),
+        defaults_from=options.defaults_from,
     )
 
 

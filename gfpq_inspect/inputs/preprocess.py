@@ -37,6 +37,7 @@ class Preprocessing:
         mean_text: As the user gave it, files by base name.
         scale_text: As the user gave it.
         frame_size: Height and width of raw frames, or None for the network's.
+        defaults_from: See `InputOptions`.
     """
 
     input_name: str
@@ -51,6 +52,7 @@ class Preprocessing:
     mean_text: str = "none"
     scale_text: str = "none"
     frame_size: tuple[int, int] | None = None
+    defaults_from: str = ""
 
     def record(self) -> dict[str, str]:
         """What a report says of the preprocessing, option name to text."""
@@ -61,7 +63,10 @@ class Preprocessing:
             resize += ", then cut from the centre"
         image = {"channel order": self.channel_order, "layout": self.layout, "resize of images": resize}
         steps = {"mean": self.mean_text, "scale": self.scale_text, "order": "(value - mean) * scale"}
-        return {**(image if len(self.sample_shape) in (3, 4) else {}), **steps}
+        origin = (
+            {"mean and scale from": f"{self.defaults_from}; not for arrays of floats"} if self.defaults_from else {}
+        )
+        return {**(image if len(self.sample_shape) in (3, 4) else {}), **steps, **origin}
 
     @property
     def image_channels(self) -> int:
@@ -134,10 +139,11 @@ class Preprocessing:
             InputError: Cannot be read.
         """
         fit = self._fit(array)
+        plan = self if not (self.defaults_from and array.dtype.kind == "f") else replace(self, mean=None, scale=None)
         rows = array.rows()
         for _ in range(fit.count):
             sample = np.stack(list(islice(rows, fit.rows))) if fit.rows > 1 or fit.whole else next(rows)
-            yield self.finished(sample if fit.axes is None else np.transpose(sample, fit.axes))
+            yield plan.finished(sample if fit.axes is None else np.transpose(sample, fit.axes))
 
     def finished(self, values: NDArray[Any]) -> NDArray[Any]:
         """Subtract the mean, multiply by the scale, in float32 and in this order; then the network's type."""
@@ -233,6 +239,7 @@ def make_preprocessing(
     mean: MeanLike | None,
     scale: Numbers | None,
     frame_size: tuple[int, int] | None = None,
+    defaults_from: str = "",
 ) -> Preprocessing:
     """Resolve the options for one input.
 
@@ -248,6 +255,7 @@ def make_preprocessing(
     return replace(
         plan,
         frame_size=frame_size,
+        defaults_from=defaults_from,
         mean=None if mean is None else _resolved_mean(mean, plan),
         scale=None if scale is None else _per_channel(parse_numbers(scale, "--scale"), plan, "--scale"),
         mean_text=_option_text(mean),

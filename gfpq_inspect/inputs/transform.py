@@ -44,11 +44,12 @@ class Transform:
     notes: tuple[str, ...] = ()
 
 
-def read_transform(path: Path) -> Transform | None:
+def read_transform(path: Path, *, want_mean: bool = True) -> Transform | None:
     """Find the data layer of the test phase in a prototxt, and what it does.
 
     Args:
         path: A prototxt.
+        want_mean: Whether a missing mean file matters.
 
     Returns:
         Its transform, or None where no data layer states one. Without a layer of the TEST phase that of the TRAIN
@@ -70,16 +71,43 @@ def read_transform(path: Path) -> Transform | None:
     notes = []
     if _phase(ranked[0]) == "TRAIN":
         notes.append(f"preprocessing is that of the TRAIN layer '{ranked[0].text('name')}'; there is no TEST one")
-    return _transform(ranked[0], path, notes)
+    return _transform(ranked[0], path, notes, want_mean=want_mean)
+
+
+def with_prototxt_defaults(options: InputOptions, prototxt: Path | None) -> tuple[InputOptions, tuple[str, ...]]:
+    """Fill what the user left open with what the data layer of a prototxt states, if it has one that does.
+
+    Args:
+        options: As the user gave them; whatever is set stays.
+        prototxt: The network's structure, or None.
+
+    Returns:
+        The options, and notes for the report.
+
+    Raises:
+        ModelError: The prototxt cannot be read.
+        InputError: Its mean file is missing though no other mean was given.
+    """
+    transform = None if prototxt is None else read_transform(prototxt, want_mean=options.mean is None)
+    if transform is None or prototxt is None:
+        return options, ()
+    filled = with_transform_defaults(options, transform)
+    if options.mean is None and options.scale is None:
+        filled = replace(filled, defaults_from=f"transform_param of layer '{transform.layer}' in {prototxt.name}")
+    return filled, transform.notes
 
 
 def with_transform_defaults(options: InputOptions, transform: Transform) -> InputOptions:
     """Fill what the user left open with what the data layer states.
 
+    A user who says a mean or a scale says both: what is left out of the two is nothing then.
+
     Args:
         options: As the user gave them; whatever is set stays.
         transform: From `read_transform`.
     """
+    if options.mean is not None or options.scale is not None:
+        transform = replace(transform, mean=None, scale=1.0)
     return replace(
         options,
         mean=transform.mean if options.mean is None else options.mean,
@@ -107,7 +135,7 @@ def _phase(layer: Message) -> str:
     return {"0": "TRAIN", "1": "TEST"}.get(phases[0], phases[0]) if phases else ""
 
 
-def _transform(layer: Message, path: Path, notes: list[str]) -> Transform:
+def _transform(layer: Message, path: Path, notes: list[str], *, want_mean: bool) -> Transform:
     new, old = _parameters(layer)
 
     def text(key: str) -> str:
@@ -118,7 +146,7 @@ def _transform(layer: Message, path: Path, notes: list[str]) -> Transform:
     mean: tuple[float, ...] | Path | None = None
     if new.texts("mean_value"):
         mean = tuple(_number(value, path, name, "mean_value") for value in new.texts("mean_value"))
-    elif text("mean_file"):
+    elif text("mean_file") and want_mean:
         mean = _mean_file(text("mean_file"), path, name)
     height, width = old.text("new_height", "0"), old.text("new_width", "0")
     crop_size = int(_number(text("crop_size") or "0", path, name, "crop_size"))

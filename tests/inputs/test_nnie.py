@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gfpq_inspect.errors import InputError
+from gfpq_inspect.errors import InputError, UsageError
 from gfpq_inspect.inputs.nnie import calibration_image, open_nnie_inputs, read_nnie_config
+from gfpq_inspect.inputs.opening import open_inputs
+from gfpq_inspect.inputs.options import InputOptions
 from gfpq_inspect.models.model import ModelInput
 
 from .helpers import COLOUR, GRAY, collect, colours, save_image
@@ -134,3 +136,13 @@ def test_several_inputs_in_the_prototxts_order(tmp_path: Path) -> None:
 def test_bad_configurations(tmp_path: Path, body: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_nnie_config(write(tmp_path, body))
+
+
+def test_a_configuration_is_an_input_like_others(tmp_path: Path) -> None:
+    path = write(tmp_path, "[image_list] list.txt\n[image_type] 1\n[norm_type] 3\n")
+    values = collect(open_inputs([str(path)], COLOUR, InputOptions(samples=1)), COLOUR)["data"]
+    assert np.array_equal(values, BGR[None] / 256)
+    with pytest.raises(UsageError, match=r"--scale and .*mapper\.cfg both say how to preprocess; leave --scale out"):
+        open_inputs([str(path)], COLOUR, InputOptions(scale=2))
+    with pytest.raises(UsageError, match="give it alone"):
+        open_inputs([str(path), "a.npy"], COLOUR)

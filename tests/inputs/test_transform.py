@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from gfpq_inspect.errors import InputError
+from gfpq_inspect.inputs.opening import open_inputs
 from gfpq_inspect.inputs.options import InputOptions
-from gfpq_inspect.inputs.transform import read_transform, with_transform_defaults
+from gfpq_inspect.inputs.transform import read_transform, with_prototxt_defaults, with_transform_defaults
+
+from .helpers import COLOUR, colours, read
 
 TRAIN_VAL = """
 layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
@@ -35,6 +38,21 @@ def test_the_test_phase_counts(tmp_path: Path) -> None:
     assert options.mean == (104, 117, 123)
     assert options.scale == 0.017
     assert with_transform_defaults(InputOptions(scale=2.0, mean="1"), transform).mean == "1"
+    assert with_transform_defaults(InputOptions(scale=2.0), transform).mean is None
+
+
+def test_what_a_data_layer_did_is_not_done_to_floats_again(tmp_path: Path) -> None:
+    options, notes = with_prototxt_defaults(InputOptions(), write(tmp_path, TRAIN_VAL))
+    assert notes == ()
+    pixels = colours().transpose(2, 0, 1)[None]
+    np.save(tmp_path / "pixels.npy", pixels)
+    np.save(tmp_path / "floats.npy", pixels.astype(np.float32))
+    expected = (pixels - np.float32([104, 117, 123]).reshape(3, 1, 1)) * np.float32(0.017)
+    assert np.array_equal(read(tmp_path / "pixels.npy", COLOUR, options)["data"], expected)
+    assert np.array_equal(read(tmp_path / "floats.npy", COLOUR, options)["data"], pixels)
+    record = open_inputs([str(tmp_path / "pixels.npy")], COLOUR, options).facts().preprocessing
+    assert "transform_param of layer 'data' in train_val.prototxt" in record["mean and scale from"]
+    assert with_prototxt_defaults(InputOptions(), None) == (InputOptions(), ())
 
 
 def test_only_a_training_layer(tmp_path: Path) -> None:
