@@ -85,6 +85,9 @@ def layer_rows(
     for index, entry in enumerate(table):
         scores = _scores(index, entry, collected, facts, identities)
         status, reason = _row_status(entry, scores)
+        understood = entry.unmatched is None or entry.unmatched.understood
+        if not understood and not any((key, value) in facts.floating for key, value in entry.row.values.items()):
+            understood, reason = True, "it computes shapes or indices, not features"
         layer = entry.layer
         side = Side.FIRST if Side.FIRST in entry.layers else Side.SECOND
         shape = facts.shapes.get((side, entry.row.values[side]), ())
@@ -101,7 +104,7 @@ def layer_rows(
                 partner=second.key if second is not None and Side.FIRST in entry.layers else None,
                 status=status,
                 reason=reason,
-                understood=entry.unmatched is None or entry.unmatched.understood,
+                understood=understood,
                 shape=shape,
                 elements=math.prod(shape),
                 quantized=layer.quantization is not None and collected.experiment.bits is not None,
@@ -198,6 +201,8 @@ def _coverage_reason(row: LayerRow) -> str:
     where = {"first": " (first model only)", "second": " (second model only)"}.get(row.side, "")
     if row.status is Status.SHAPE_MISMATCH:
         return "with another shape in the second model"
+    if row.folded_into is not None:
+        return f"folded in the other model{where}"
     if row.status is Status.UNMATCHED and not row.understood:
         return f"without a counterpart{where}"
     return f"{row.type}{where}: {row.reason}" if row.status is Status.UNMATCHED else row.reason

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gfpq_inspect import _native
 from gfpq_inspect.analyze.engine.interface import Point, PointEvidence
 from gfpq_inspect.analyze.engine.quantizer import evidence_of
 from gfpq_inspect.analyze.engine.tensors import as_floating
-from gfpq_inspect.analyze.grid import grid_ends
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.result import Coefficient
 from gfpq_inspect.analyze.weights import QuantizedWeight, WeightTable
 from gfpq_inspect.models.model import Model
+from gfpq_inspect.quantize import GfpqParam, gfpq_of
 
 
 def data_coefficients(
@@ -47,8 +46,8 @@ def data_coefficients(
                 delta_high=high,
                 block=_block(calibrated) if calibrated is not None else None,
                 maximum=float(magnitudes[index]) if magnitudes is not None else seen.magnitude,
-                grid_top=grid_ends(point.bits, high)[0],
-                grid_bottom=grid_ends(point.bits, low)[1],
+                grid_top=_grid_top(point.bits, high),
+                grid_bottom=gfpq_of(point.bits).value(0, low),
                 snapped_share=_share(seen.snapped, seen.finite),
                 beyond_share=_share(seen.beyond, seen.finite),
                 flushed_share=_share(seen.flushed, seen.nonzero),
@@ -59,7 +58,12 @@ def data_coefficients(
 
 
 def _block(delta: int) -> str:
-    return _native.pack_parameters(delta).hex()
+    return GfpqParam(delta).pack().hex()
+
+
+def _grid_top(bits: int, delta: int) -> float:
+    grid = gfpq_of(bits)
+    return grid.value(grid.highest_code, delta)
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -83,7 +87,6 @@ def weight_coefficients(models: Mapping[Side, Model], weights: WeightTable, bits
 
 def _weight_row(layer: str, side: Side, entry: QuantizedWeight) -> Coefficient:
     statistics = evidence_of(as_floating(entry.stored), as_floating(entry.quantized), entry.bits, entry.delta)
-    top, bottom = grid_ends(entry.bits, entry.delta)
     return Coefficient(
         layer=layer,
         tensor=entry.initializer,
@@ -95,8 +98,8 @@ def _weight_row(layer: str, side: Side, entry: QuantizedWeight) -> Coefficient:
         delta_high=entry.delta,
         block=_block(entry.delta),
         maximum=entry.magnitude,
-        grid_top=top,
-        grid_bottom=bottom,
+        grid_top=_grid_top(entry.bits, entry.delta),
+        grid_bottom=gfpq_of(entry.bits).value(0, entry.delta),
         snapped_share=_share(statistics.snapped, statistics.finite),
         beyond_share=_share(statistics.beyond, statistics.finite),
         flushed_share=_share(statistics.flushed, statistics.nonzero),

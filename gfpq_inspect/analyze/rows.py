@@ -106,17 +106,19 @@ def _rows(
 def _finished(rows: list[TableRow]) -> tuple[TableRow, ...]:
     """Make keys unique and name the rows that each row's layer reads."""
     used: set[str] = set()
-    unique = []
-    for row in rows:
-        key = row.row.key
-        if key in used and Side.FIRST not in row.layers:
-            key = f"{key}@second"
-        base, count = key, 0
+    keys: dict[int, str] = {}
+    own, others = [[i for i, row in enumerate(rows) if (Side.FIRST in row.layers) is first] for first in (True, False)]
+    for index in (*own, *others):
+        base = rows[index].row.key
+        if base in used and Side.FIRST not in rows[index].layers:
+            base = f"{base}@second"
+        key, count = base, 0
         while key in used:
             count += 1
             key = f"{base}@{count}"
         used.add(key)
-        unique.append(replace(row, row=Row(key, row.row.values)))
+        keys[index] = key
+    unique = [replace(row, row=Row(keys[index], row.row.values)) for index, row in enumerate(rows)]
     by_value = {(side, value): row.row.key for row in unique for side, value in row.row.values.items()}
     result = []
     for row in unique:

@@ -31,6 +31,7 @@ from gfpq_inspect.analyze.batches import (
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.evidence import data_coefficients, weight_coefficients
+from gfpq_inspect.analyze.findings.master import check_master
 from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for
 from gfpq_inspect.analyze.points import has_quant_layers, points_of
 from gfpq_inspect.analyze.progress import Progress, Silence
@@ -42,7 +43,7 @@ from gfpq_inspect.errors import UsageError
 from gfpq_inspect.inputs.source import SampleSource
 from gfpq_inspect.models.model import Layer, Model
 from gfpq_inspect.models.pair import Pairing, pair_inputs, pair_layers
-from gfpq_inspect.quantize import kernels
+from gfpq_inspect.quantize import kernels, set_thread_limit, thread_limit
 
 
 @dataclass(frozen=True)
@@ -129,14 +130,17 @@ class _Session:
             feeder = Feeder(self._request.source, self._models, self._input_names())
             facts = engine.trial(first_sample(feeder).feeds, 1)
             size = self._batch_size(engine, feeder, facts)
-        deltas, magnitudes = self._calibrate(engine, feeder, size)
-        collected, partial = self._measure(engine, feeder, size, deltas)
+        with _one_thread_a_worker(self._request.workers):
+            deltas, magnitudes = self._calibrate(engine, feeder, size)
+            collected, partial = self._measure(engine, feeder, size, deltas)
         with self._phase("judge"):
             rows = judge_rows(layer_rows(table, collected, facts, self._request.source.identities), self._rules)
             names = {(side, value): row.row.key for row in table for side, value in row.row.values.items()}
             coefficients = data_coefficients(experiment.points, collected.evidence, deltas, magnitudes, names)
             coefficients += weight_coefficients(self._models, experiment.weights, self._request.bits)
             judgement = judgement_of(rows, self._rules, partial=partial)
+            row_keys = {row.layers[Side.FIRST].key: row.row.key for row in table if Side.FIRST in row.layers}
+            finding = check_master(self._models, pairing, experiment.weights, self._request.bits, row_keys)
         return Result(
             run=self._run_facts(pairing, engine.name),
             comparisons=self._comparisons,
@@ -144,7 +148,7 @@ class _Session:
             judgement=judgement,
             layers=tuple(rows),
             coefficients=tuple(coefficients),
-            findings=(),
+            findings=(finding,),
             timing=self._timing() if self._request.timing else None,
         )
 
@@ -286,6 +290,17 @@ class _Session:
                 "workers": str(self._request.workers),
             },
         )
+
+
+@contextmanager
+def _one_thread_a_worker(workers: int) -> Iterator[None]:
+    """Keep the kernels of several workers from fighting for the processors."""
+    before = thread_limit()
+    set_thread_limit(max(1, before // max(1, workers)))
+    try:
+        yield
+    finally:
+        set_thread_limit(before)
 
 
 class _Watch:

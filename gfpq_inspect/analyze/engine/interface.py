@@ -165,6 +165,7 @@ class Facts:
 
     Attributes:
         shapes: (model, graph value) to the shape of one sample's tensor.
+        floating: Values that hold floating-point numbers, so that a score has a meaning.
         bytes_per_sample: Live tensors of all lanes at their peak.
         largest_step_bytes: What the busiest layer reads and writes in all lanes.
         digests: (model, graph value) to a digest of each sample's tensor of the float lanes; a single one for values
@@ -172,6 +173,7 @@ class Facts:
     """
 
     shapes: Mapping[tuple[Side, str], tuple[int, ...]]
+    floating: frozenset[tuple[Side, str]]
     bytes_per_sample: int
     largest_step_bytes: int
     digests: Mapping[tuple[Side, str], tuple[bytes, ...]]

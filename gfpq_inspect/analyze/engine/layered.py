@@ -25,6 +25,7 @@ from gfpq_inspect.analyze.engine.rows import RowMeasurer
 from gfpq_inspect.analyze.engine.steps import Step, StepBuilder
 from gfpq_inspect.analyze.engine.tensors import (
     as_floating,
+    is_floating,
     sample_digests,
     sample_of,
     sample_shape,
@@ -91,6 +92,7 @@ class LayeredEngine:
         live: Tensors = _given(feeds)
         shapes = {value: sample_shape(array, samples) for value, array in live.items()}
         sizes = {value: size_in_bytes(array) for value, array in live.items()}
+        floating = {value for value, array in live.items() if is_floating(array)}
         digests: dict[Value, tuple[bytes, ...]] = {}
         peak = largest = 0
         for action in self._plan:
@@ -101,13 +103,15 @@ class LayeredEngine:
                     counted = 1 if value in self._constants else samples
                     shapes[value] = sample_shape(live[value], counted)
                     sizes[value] = size_in_bytes(live[value])
+                    if is_floating(live[value]):
+                        floating.add(value)
                     digests[value] = sample_digests(live[value], counted)
                 touched = sum(sizes[step.side, name] for name in (*step.inputs, *step.outputs))
                 largest = max(largest, touched * len(self._lanes_of[step.side]))
             peak = max(peak, sum(sizes[value] * len(self._lanes_of[value[0]]) for value in live))
             for value in action.drop:
                 live.pop(value, None)
-        return Facts(shapes, peak // samples, largest // samples, digests)
+        return Facts(shapes, frozenset(floating), peak // samples, largest // samples, digests)
 
     def calibrate(self, feeds: Feeds, samples: int) -> NDArray[np.float64]:
         """Run the float lanes as far as needed; largest magnitude of every point, float64 [samples, points]."""

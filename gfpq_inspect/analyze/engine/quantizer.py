@@ -8,9 +8,8 @@ import numpy as np
 
 from gfpq_inspect.analyze.engine.interface import Array, PointEvidence
 from gfpq_inspect.analyze.engine.tensors import as_floating, stacked
-from gfpq_inspect.analyze.grid import grid_ends
 from gfpq_inspect.analyze.lanes import Lane, Side, deployed_lane
-from gfpq_inspect.quantize import kernels
+from gfpq_inspect.quantize import gfpq_of, kernels
 from gfpq_inspect.quantize.kernels import FloatArray
 
 
@@ -94,8 +93,8 @@ def evidence_of(before: FloatArray, after: FloatArray, bits: int, delta: int) ->
         return PointEvidence(
             counts.finite, counts.nonzero, counts.snapped, counts.beyond, counts.flushed, magnitude, delta, delta
         )
-    top, _ = grid_ends(bits, delta)
-    above, _ = grid_ends(bits, delta + 1)
+    grid = gfpq_of(bits)
+    top, above = grid.value(grid.highest_code, delta), grid.value(grid.highest_code + 1, delta)
     nonzero = int(np.count_nonzero(before))
     over = _count_from(before, np.nextafter(before.dtype.type(top), np.inf), magnitude)
     beyond = _count_from(before, above, magnitude)

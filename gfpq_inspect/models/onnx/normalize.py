@@ -52,6 +52,11 @@ def normalize(model: onnx.ModelProto, path: Path) -> list[str]:
     _check_values(graph, path)
     if _sort(graph, path):
         notes.append("the nodes of the file were not in an order in which they can run, and were sorted")
+    mended = _mend_axes(graph)
+    if mended:
+        notes.append(
+            f"{mended} DequantizeLinear nodes name an axis that does not fit their scales; the one that fits is used"
+        )
     folded = _fold_weight_moves(model)
     if folded:
         notes.append(f"{folded} nodes that only rearrange constant weights were carried out once, on reading")
@@ -192,6 +197,25 @@ def _sort(graph: onnx.GraphProto, path: Path) -> bool:
         raise ModelError(Problem("the graph runs in a circle", file=str(path), layer=left.name or left.output[0]))
     _replace_nodes(graph, [graph.node[index] for index in order])
     return True
+
+
+def _mend_axes(graph: onnx.GraphProto) -> int:
+    """Some quantizers leave a bias of shape [1, n] with the axis of the weight; fused operators never look at it."""
+    dims = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    mended = 0
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in dims or len(dims.get(node.input[1], ())) != 1:
+            continue
+        shape, (channels,) = dims[node.input[0]], dims[node.input[1]]
+        given = [attribute for attribute in node.attribute if attribute.name == "axis"]
+        axis = given[0].i if given else 1
+        fitting = [place for place, size in enumerate(shape) if size == channels]
+        if channels > 1 and len(fitting) == 1 and axis % len(shape) != fitting[0]:
+            for attribute in given:
+                node.attribute.remove(attribute)
+            node.attribute.append(onnx.helper.make_attribute("axis", fitting[0]))
+            mended += 1
+    return mended
 
 
 def _fold_weight_moves(model: onnx.ModelProto) -> int:
