@@ -19,7 +19,7 @@ from gfpq_inspect.models.caffe.problems import Problems
 from gfpq_inspect.models.caffe.schema import Field, MessageType, enum_values, message_type
 from gfpq_inspect.models.caffe.schema.uses import uses
 from gfpq_inspect.models.caffe.text import BYTES_A_VALUE, MIN_VALUE_LIMIT
-from gfpq_inspect.models.caffe.wire import Buffer, WireError, WireField
+from gfpq_inspect.models.caffe.wire import Buffer, LimitError, WireError, WireField
 
 _FIRST_FORK_NUMBER = 100
 _SKIPPED = frozenset({"blobs", "include", "exclude", "phase", "loss_weight", "propagate_down"})
@@ -122,7 +122,7 @@ class _Decoder:
     def _count(self) -> None:
         self.values_left -= 1
         if self.values_left < 0:
-            raise WireError("it holds more values than a network of its size can", 0)
+            raise LimitError("it holds more values than a network of its size can", 0)
 
 
 def _integer(kind: MessageType, known: Field, value: int) -> Scalar:
@@ -150,6 +150,9 @@ def read_structure(buffer: Buffer, path: str, problems: Problems, types: KnownTy
 
     Returns:
         The net as a message tree (`layer` or `layers` as stored, automatic Split layers undone), and notes.
+
+    Raises:
+        WireError: The file holds more values than a network of its size can, or bytes that are no message.
     """
     decoder = _Decoder(buffer, max(MIN_VALUE_LIMIT, len(buffer) // BYTES_A_VALUE))
     net, v1 = message_type("NetParameter"), message_type("V1LayerParameter")
@@ -213,6 +216,8 @@ def _current_layer(decoder: _Decoder, item: WireField, path: str, problems: Prob
         parameter = known.by_number[part.number]
         try:
             decoder.add(layer, known, parameter, part, strict=strict)
+        except LimitError:
+            raise
         except (_MisfitError, WireError) as error:
             what = f"its field #{part.number} in the caffemodel is not BVLC's {parameter.name} ({error})"
             problems.add(Problem(what, path, name, remedy="give the prototxt of this network"))

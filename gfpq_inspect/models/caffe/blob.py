@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.models.caffe import wire
 from gfpq_inspect.models.caffe.weights import MAX_BLOB_AXES, StoredBlob, count_of
-from gfpq_inspect.models.caffe.wire import Buffer, WireError, WireField
+from gfpq_inspect.models.caffe.wire import Buffer, LimitError, WireError, WireField
 
 _LEGACY_AXES = (1, 2, 3, 4)  # num, channels, height, width
 _DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
@@ -88,7 +88,7 @@ class _Runs:
 
     def _add(self, start: int, end: int, *, packed: bool) -> None:
         if len(self._pieces) >= MAX_PIECES:
-            raise WireError(f"the numbers of one array lie in more than {MAX_PIECES} pieces", start)
+            raise LimitError(f"the numbers of one array lie in more than {MAX_PIECES} pieces", start)
         self._pieces.append((start, end, packed))
 
     def values(self) -> NDArray[np.floating]:
@@ -139,7 +139,7 @@ def _read_dimensions(buffer: Buffer, shape: WireField, dimensions: list[int]) ->
 
 def _check_axes(dimensions: list[int], byte: int) -> None:
     if len(dimensions) > MAX_BLOB_AXES:
-        raise WireError(f"a blob has more than {MAX_BLOB_AXES} axes", byte)
+        raise LimitError(f"a blob has more than {MAX_BLOB_AXES} axes", byte)
 
 
 def _values(

@@ -14,11 +14,11 @@ from gfpq_inspect.models.caffe import wire
 from gfpq_inspect.models.caffe.blob import read_blob
 from gfpq_inspect.models.caffe.message import decode_text
 from gfpq_inspect.models.caffe.weights import StoredBlob, StoredLayer, StoredWeights
-from gfpq_inspect.models.caffe.wire import Buffer, WireError
+from gfpq_inspect.models.caffe.wire import Buffer, LimitError, WireError
 
 MAX_LAYERS = 50_000
 """Layers of one file; the largest real networks have a few thousand."""
-MAX_BLOBS = 100_000
+MAX_BLOBS = 65_536
 """Weight arrays of one file."""
 
 _NET_NAME, _NET_OLD_LAYERS, _NET_LAYER = 1, 2, 100
@@ -76,6 +76,8 @@ def parse_caffemodel(buffer: Buffer, path: str) -> StoredWeights:
             raise ModelError(Problem(what, file=path, remedy=remedy))
     try:
         return _Reader(buffer, path).read()
+    except LimitError as error:
+        raise too_large(error, path) from error
     except WireError as error:
         if _looks_like_text(head):
             raise ModelError(
@@ -89,6 +91,12 @@ def parse_caffemodel(buffer: Buffer, path: str) -> StoredWeights:
                 remedy="copy or download it again",
             )
         ) from error
+
+
+def too_large(error: LimitError, path: str) -> ModelError:
+    """Return the error for a file beyond one of the limits."""
+    remedy = "check that this is a network"
+    return ModelError(Problem(f"is larger than any network: {error}", path, byte=error.byte, remedy=remedy))
 
 
 class _Reader:
@@ -110,7 +118,7 @@ class _Reader:
                 name = self._text(item.start, item.end)
             elif item.number in (_NET_OLD_LAYERS, _NET_LAYER):
                 if len(self._layers) >= MAX_LAYERS:
-                    raise WireError(f"it holds more than {MAX_LAYERS} layers", item.start)
+                    raise LimitError(f"it holds more than {MAX_LAYERS} layers", item.start)
                 layer = self._layer(item.start, item.end, 2 if item.number == _NET_LAYER else 1)
                 self._layers.append(layer)
                 versions.add(layer.version)
@@ -155,7 +163,7 @@ class _Reader:
             elif item.number == blob_number:
                 self._blobs_left -= 1
                 if self._blobs_left < 0:
-                    raise WireError(f"it holds more than {MAX_BLOBS} weight arrays", item.start)
+                    raise LimitError(f"it holds more than {MAX_BLOBS} weight arrays", item.start)
                 blobs[len(blobs)] = read_blob(self._buffer, item.start, item.end)
         return StoredLayer(name, blobs, *outer, version)
 

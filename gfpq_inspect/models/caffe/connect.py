@@ -267,7 +267,8 @@ class _Walk:
             where = f" in line {later.line}" if later.line else ""
             what = f"reads blob '{name}', which only layer '{later.name}'{where} below writes"
         else:
-            what = f"reads blob '{name}', which no layer writes{nearest(name, self._blobs)}"
+            near = "" if self._problems.full else nearest(name, self._blobs)
+            what = f"reads blob '{name}', which no layer writes{near}"
         remedy = "put the layer that writes it above, or correct the name"
         self._problems.add(layer.problem(what, self._path, remedy, "bottom", index))
 

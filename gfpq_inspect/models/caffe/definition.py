@@ -10,6 +10,9 @@ from gfpq_inspect.models.caffe.message import Message
 from gfpq_inspect.models.caffe.problems import Problems
 from gfpq_inspect.models.caffe.schema import Parameters
 
+MAX_CONNECTIONS = 65_536
+"""Bottoms and tops of one network, all layers together."""
+
 
 @dataclass(frozen=True)
 class NetState:
@@ -54,6 +57,8 @@ def define_layers(
 ) -> list[LayerDefinition]:
     """Read the common fields of every layer that takes part in a state.
 
+    A network beyond `MAX_CONNECTIONS` ends there, with a problem.
+
     Args:
         messages: Layers in the current format.
         state: Phase, level and stages.
@@ -63,7 +68,13 @@ def define_layers(
             caffemodel, which Caffe has filtered already, for the phase it was trained in.
     """
     layers: list[LayerDefinition] = []
+    connections = 0
     for message in messages:
+        connections += len(message.fields.get("bottom", ())) + len(message.fields.get("top", ()))
+        if connections > MAX_CONNECTIONS:
+            what = f"the network has more than {MAX_CONNECTIONS} bottoms and tops"
+            problems.add(Problem(what, path, line=message.line, column=message.column, remedy="cut it into parts"))
+            break
         common = Parameters(message, "LayerParameter", path, message.text("name"))
         try:
             if filtered and not _takes_part(common, state):

@@ -10,7 +10,7 @@ from pathlib import Path
 from gfpq_inspect.errors import ModelError, Problem, UsageError
 from gfpq_inspect.models.caffe.attach import AttachedWeights, attach_weights
 from gfpq_inspect.models.caffe.binary_structure import read_structure, stored_quantization
-from gfpq_inspect.models.caffe.caffemodel import read_caffemodel
+from gfpq_inspect.models.caffe.caffemodel import read_caffemodel, too_large
 from gfpq_inspect.models.caffe.connect import ConnectedLayer, connect
 from gfpq_inspect.models.caffe.cut import Cut, cut_to_inference
 from gfpq_inspect.models.caffe.definition import LayerDefinition, NetState, define_layers
@@ -24,6 +24,7 @@ from gfpq_inspect.models.caffe.text import read_text
 from gfpq_inspect.models.caffe.unknown_fields import check_layer_fields, check_net_fields
 from gfpq_inspect.models.caffe.upgrade import upgrade
 from gfpq_inspect.models.caffe.weights import StoredLayer, StoredWeights
+from gfpq_inspect.models.caffe.wire import LimitError, WireError
 from gfpq_inspect.models.model import Model, ModelInput, Origin
 
 
@@ -200,7 +201,14 @@ class _NetReader:
         """
         root = Message()
         if stored.kind == "caffemodel":
-            root, notes = read_structure(stored.buffer, stored.path, self._problems, self._types)
+            try:
+                root, notes = read_structure(stored.buffer, stored.path, self._problems, self._types)
+            except LimitError as error:
+                raise too_large(error, stored.path) from error
+            except WireError as error:
+                what = f"holds a structure that cannot be read: {error}"
+                remedy = "give the prototxt of this network"
+                raise ModelError(Problem(what, stored.path, byte=error.byte, remedy=remedy)) from error
             self._notes += notes
         messages = root.messages("layer") + root.messages("layers")
         if not any(message.texts("top") for message in messages):

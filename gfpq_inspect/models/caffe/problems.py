@@ -18,21 +18,25 @@ class Problems:
     """Problems in the order in which they were found, at most `MAX_PROBLEMS` of them."""
 
     def __init__(self) -> None:
-        self._kept: list[Problem] = []
+        # A dict keeps the order and knows its members quickly.
+        self._kept: dict[Problem, None] = {}
         self._more = 0
 
     def __bool__(self) -> bool:
         return bool(self._kept)
 
+    @property
+    def full(self) -> bool:
+        """Whether further problems are only counted, so that nobody need word them with care."""
+        return len(self._kept) >= MAX_PROBLEMS
+
     def add(self, problem: Problem) -> None:
         """Keep one problem; the same one twice counts once. Texts of absurd length are cut."""
-        problem = replace(problem, what=_short(problem.what), layer=_short(problem.layer) if problem.layer else None)
-        if problem in self._kept:
+        if self.full:
+            self._more += problem not in self._kept
             return
-        if len(self._kept) < MAX_PROBLEMS:
-            self._kept.append(problem)
-        else:
-            self._more += 1
+        layer = _short(problem.layer) if problem.layer else None
+        self._kept[replace(problem, what=_short(problem.what), layer=layer)] = None
 
     def extend(self, problems: Iterable[Problem]) -> None:
         """Keep several problems."""
@@ -57,7 +61,7 @@ class Problems:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` as a clause to append, or '' when nothing is near."""
+    """Return `, did you mean 'x'?` as a clause to append, or '' when nothing is near."""
     by_lower = {known.lower(): known for known in islice(names, 2000) if len(known) <= 200}
     near = get_close_matches(name.lower()[:200], by_lower, n=1, cutoff=0.6)
     return f", did you mean '{by_lower[near[0]]}'?" if near else ""

@@ -38,7 +38,8 @@ def check_net_fields(root: Message, path: str, problems: Problems, notes: list[s
         if allow or name in _HARMLESS:
             notes.append(f"unknown field '{name}' of the net ignored")
             continue
-        what = f"the net has a field '{name}' that is not known{nearest(name, known.fields)}"
+        near = "" if problems.full else nearest(name, known.fields)
+        what = f"the net has a field '{name}' that is not known{near}"
         problems.add(Problem(what, path, line=values[0].line, column=values[0].column, remedy=_REMEDY))
 
 
@@ -73,5 +74,6 @@ def check_layer_fields(
             if allow or leftover or name in _HARMLESS:
                 notes.append(f"layer '{layer.name}': unknown field '{name}' ignored")
                 continue
-            what = f"has a field '{name}' that is not known{nearest(name, known.fields)}"
+            near = "" if problems.full else nearest(name, known.fields)
+            what = f"has a field '{name}' that is not known{near}"
             problems.add(layer.problem(what, path, _REMEDY, name))

@@ -12,6 +12,9 @@ from gfpq_inspect.models.caffe.problems import Problems
 from gfpq_inspect.models.caffe.python_quant import as_quant_layer
 from gfpq_inspect.models.caffe.upgrade_v0 import upgrade_v0_layers
 
+MAX_LAYERS = 10_000
+"""Layers of one definition; the largest real ones have a few thousand."""
+
 V1_TYPES = {
     "NONE": "", "ABSVAL": "AbsVal", "ACCURACY": "Accuracy", "ARGMAX": "ArgMax", "BNLL": "BNLL", "CONCAT": "Concat",
     "CONTRASTIVE_LOSS": "ContrastiveLoss", "CONVOLUTION": "Convolution", "DECONVOLUTION": "Deconvolution",
@@ -47,6 +50,10 @@ def upgrade(root: Message, path: str, problems: Problems) -> tuple[list[Message]
     """
     notes: list[str] = []
     old, layers = root.messages("layers"), root.messages("layer")
+    if len(old) + len(layers) > MAX_LAYERS:
+        what = f"the network has {len(old) + len(layers)} layers, more than {MAX_LAYERS}"
+        problems.add(Problem(what, path, remedy="cut it into parts"))
+        old, layers = old[:MAX_LAYERS], layers[:MAX_LAYERS]
     if old and layers:
         problems.add(
             Problem(

@@ -31,6 +31,10 @@ class WireError(ValueError):
         self.byte = byte
 
 
+class LimitError(WireError):
+    """A message that is well formed but larger than any network."""
+
+
 class WireField(NamedTuple):
     """One field of a message.
 

@@ -69,16 +69,16 @@ def encode_caffemodel(
     layers: Iterable[WrittenLayer | tuple[str, str, Sequence[str], Sequence[str], Sequence[NDArray[np.floating]]]],
 ) -> bytes:
     """Return the bytes that `write_caffemodel` writes."""
-    parts = [_bytes_field(_NET_NAME, name.encode())]
-    parts += [_bytes_field(_NET_LAYER, _encode_layer(WrittenLayer(*layer))) for layer in layers]
+    parts = [bytes_field(_NET_NAME, name.encode())]
+    parts += [bytes_field(_NET_LAYER, _encode_layer(WrittenLayer(*layer))) for layer in layers]
     return b"".join(parts)
 
 
 def _encode_layer(layer: WrittenLayer) -> bytes:
-    parts = [_bytes_field(_LAYER_NAME, layer.name.encode()), _bytes_field(_LAYER_TYPE, layer.type.encode())]
-    parts += [_bytes_field(_LAYER_BOTTOM, blob.encode()) for blob in layer.bottoms]
-    parts += [_bytes_field(_LAYER_TOP, blob.encode()) for blob in layer.tops]
-    parts += [_bytes_field(_LAYER_BLOBS, _encode_blob(np.asarray(blob))) for blob in layer.blobs]
+    parts = [bytes_field(_LAYER_NAME, layer.name.encode()), bytes_field(_LAYER_TYPE, layer.type.encode())]
+    parts += [bytes_field(_LAYER_BOTTOM, blob.encode()) for blob in layer.bottoms]
+    parts += [bytes_field(_LAYER_TOP, blob.encode()) for blob in layer.tops]
+    parts += [bytes_field(_LAYER_BLOBS, _encode_blob(np.asarray(blob))) for blob in layer.blobs]
     if layer.message is not None:
         rest = {key: values for key, values in layer.message.fields.items() if key not in _COMMON_FIELDS}
         parts.append(encode_message(Message(rest), "LayerParameter"))
@@ -86,10 +86,10 @@ def _encode_layer(layer: WrittenLayer) -> bytes:
 
 
 def _encode_blob(blob: NDArray[np.generic]) -> bytes:
-    shape = _bytes_field(_SHAPE_DIM, b"".join(_varint(dimension) for dimension in blob.shape))
+    shape = bytes_field(_SHAPE_DIM, b"".join(varint(dimension) for dimension in blob.shape))
     # ascontiguousarray would turn a scalar into one axis; the bytes are the same, the shape was taken before.
     data = np.ascontiguousarray(blob, dtype="<f4").tobytes()
-    return _bytes_field(_BLOB_DATA, data) + _bytes_field(_BLOB_SHAPE, shape)
+    return bytes_field(_BLOB_DATA, data) + bytes_field(_BLOB_SHAPE, shape)
 
 
 def encode_message(message: Message, schema: str) -> bytes:
@@ -106,7 +106,7 @@ def encode_message(message: Message, schema: str) -> bytes:
             continue
         if message_type(field.type) is not None:
             subs = parameters.subs(name) if field.repeated else [parameters.sub(name)]
-            parts += [_bytes_field(field.number, encode_message(sub.message or Message(), field.type)) for sub in subs]
+            parts += [bytes_field(field.number, encode_message(sub.message or Message(), field.type)) for sub in subs]
             continue
         value = parameters.get(name)
         for item in value if isinstance(value, list) else [value]:
@@ -118,14 +118,15 @@ def encode_message(message: Message, schema: str) -> bytes:
 def _encode_scalar(field: Field, schema: MessageType, value: int | float | str) -> bytes:
     if field.type in ("float", "double"):
         code, wire = ("<f", _FIXED32) if field.type == "float" else ("<d", _FIXED64)
-        return _tag(field.number, wire) + struct.pack(code, value)
+        return tag(field.number, wire) + struct.pack(code, value)
     if field.type in ("string", "bytes"):
-        return _bytes_field(field.number, str(value).encode())
+        return bytes_field(field.number, str(value).encode())
     number = enum_values(schema.name, field.type)[value] if isinstance(value, str) else int(value)
-    return _tag(field.number, _VARINT) + _varint(number)
+    return tag(field.number, _VARINT) + varint(number)
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Encode an integer; negative ones as 64-bit two's complement."""
     value &= 2**64 - 1
     out = bytearray()
     while value > 0x7F:
@@ -135,12 +136,14 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _tag(number: int, wire: int) -> bytes:
-    return _varint(number << 3 | wire)
+def tag(number: int, wire: int) -> bytes:
+    """Encode a field's number and wire type."""
+    return varint(number << 3 | wire)
 
 
-def _bytes_field(number: int, content: bytes) -> bytes:
-    return _tag(number, _LENGTH) + _varint(len(content)) + content
+def bytes_field(number: int, content: bytes) -> bytes:
+    """Encode a field of bytes: a string, a message or packed numbers."""
+    return tag(number, _LENGTH) + varint(len(content)) + content
 
 
 def format_prototxt(message: Message, indent: int = 0) -> str:
