@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("gfpq_inspect.cli.report:report", "Render a saved result again: HTML, CSV, Markdown and more."),
     "show": ("gfpq_inspect.cli.show:show", "Print a saved result, or one layer of it."),
     "layers": ("gfpq_inspect.cli.layers:layers", "List a network's layers and what NNIE quantizes."),
+    "inputs": ("gfpq_inspect.cli.inputs:inputs", "Show what a network is really fed, in numbers and pictures."),
     "convert": ("gfpq_inspect.cli.convert:convert", "Convert a Caffe network to ONNX."),
     "insert-quant": ("gfpq_inspect.cli.insert_quant:insert_quant", "Put Quant layers into a prototxt."),
     "strip-quant": ("gfpq_inspect.cli.strip_quant:strip_quant", "Take the Quant layers out of a prototxt."),

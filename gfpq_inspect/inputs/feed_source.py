@@ -54,6 +54,11 @@ class FeedSource:
         return tuple(self._feeds)
 
     @property
+    def plans(self) -> Mapping[str, Preprocessing]:
+        """Preprocessing of each input."""
+        return self._plans
+
+    @property
     def count(self) -> int:
         """See `SampleSource`."""
         return len(self._identities)
