@@ -11,6 +11,7 @@ from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
 from gfpq_inspect.errors import UsageError
 from gfpq_inspect.inputs.opening import open_inputs
 from gfpq_inspect.inputs.options import InputOptions, resolve_input_shapes
+from gfpq_inspect.inputs.transform import with_prototxt_defaults
 from gfpq_inspect.models.fold import fold_model
 from gfpq_inspect.models.model import Model, Network
 from gfpq_inspect.models.open import open_network
@@ -80,7 +81,8 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
     shapes_first, shapes_second = _input_shapes(options, first, second)
     first_model = build(first, shapes_first, fold=options.fold)
     second_model = None if second is None else build(second, shapes_second, fold=options.fold)
-    source = open_inputs(options.inputs, first_model.inputs, options.preprocessing, batchable=first_model.batchable)
+    preprocessing = _with_prototxt_defaults(options.preprocessing, first_model)
+    source = open_inputs(options.inputs, first_model.inputs, preprocessing, batchable=first_model.batchable)
     return ComparisonRequest(
         first=first_model,
         second=second_model,
@@ -124,6 +126,14 @@ def _open(
         allow_missing=options.allow_missing,
         allow_unknown_fields=options.allow_unknown_fields,
     )
+
+
+def _with_prototxt_defaults(preprocessing: InputOptions, model: Model) -> InputOptions:
+    """What the user left open is as the data layer of a training prototxt says; the input's record names it."""
+    structure = model.origin.structure_file
+    if model.origin.framework != "caffe" or structure is None:
+        return preprocessing
+    return with_prototxt_defaults(preprocessing, Path(structure))
 
 
 def _structure_beside(weights: Path | None, structure: Path | None) -> Path | None:

@@ -10,6 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gfpq_inspect.cli.input_options import (
+    ChannelOrder,
+    FrameSize,
+    Inputs,
+    Layout,
+    Mean,
+    NnieConfiguration,
+    Resize,
+    Samples,
+    Scale,
+    Seed,
+    all_inputs,
+)
 from gfpq_inspect.cli.main import EXIT_GATE_FAILED, EXIT_INTERRUPTED, EXIT_PASS, complain
 from gfpq_inspect.cli.network_options import AllowMissing, AllowUnknownFields, InputShapes
 from gfpq_inspect.cli.progress import shown_progress
@@ -41,29 +54,16 @@ def compare(
     fold: Annotated[
         bool, typer.Option("--fold", help="Fold BatchNorm, Scale and Bias first, as the chip's compiler does.")
     ] = False,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            metavar="[NAME=]FILE",
-            help=".npy, .npz, an image, a folder, a 'pattern*' or a list; once or more. Without it: seeded noise.",
-        ),
-    ] = None,
-    mean: Annotated[
-        str | None, typer.Option(help="Subtracted first: numbers (104,117,123), a .npy or a .binaryproto.")
-    ] = None,
-    scale: Annotated[str | None, typer.Option(help="Multiplied then: one number, or one a channel.")] = None,
-    channel_order: Annotated[
-        str | None, typer.Option(help="How the network reads colour images: bgr (default), rgb or gray.")
-    ] = None,
-    layout: Annotated[str | None, typer.Option(help="nchw or nhwc; otherwise told from the network's input.")] = None,
-    resize: Annotated[
-        str | None, typer.Option(help="Images first to HEIGHTxWIDTH, a shorter side, or 'none'; default: to fit.")
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(help="Use the first so many samples; how many to make of noise (8).")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    inputs: Inputs = None,
+    nnie_cfg: NnieConfiguration = None,
+    mean: Mean = None,
+    scale: Scale = None,
+    channel_order: ChannelOrder = None,
+    layout: Layout = None,
+    resize: Resize = None,
+    frame_size: FrameSize = None,
+    samples: Samples = None,
+    seed: Seed = 0,
     bits: Annotated[str, typer.Option(help="8, 16, or 'float' to compare two networks without quantizing.")] = "8",
     coefficients: Annotated[
         str, typer.Option(help="set: one calibration over all samples; sample: from each sample's own data.")
@@ -104,13 +104,14 @@ def compare(
         first_structure=float_prototxt,
         second_structure=quant_prototxt,
         input_shapes=parse_input_shapes(input_shape or ()),
-        inputs=tuple(inputs or ()),
+        inputs=all_inputs(inputs, nnie_cfg),
         preprocessing=InputOptions(
             mean=mean,
             scale=scale,
             channel_order=channel_order,
             layout=layout,
             resize=resize,
+            frame_size=frame_size,
             samples=samples,
             seed=seed,
         ),

@@ -89,11 +89,11 @@ def inputs(
         seed=seed,
     )
     structure = model.origin.structure_file if model.origin.framework == "caffe" else None
-    options, notes = with_prototxt_defaults(options, Path(structure) if structure else None)
+    options = with_prototxt_defaults(options, Path(structure) if structure else None)
     source = open_inputs(all_inputs(given, nnie_cfg), model.inputs, options, batchable=model.batchable)
     statistics, sheets = _read(source, pictures=sheet is not None)
     console = make_console()
-    _print_source(source, notes, console)
+    _print_source(source, console)
     for name in source.names:
         _print_input(name, statistics[name], console)
     if sheet is not None:
@@ -116,15 +116,13 @@ def _read(source: FeedSource, *, pictures: bool) -> tuple[dict[str, InputStatist
     return statistics, sheets
 
 
-def _print_source(source: FeedSource, notes: tuple[str, ...], console: Console) -> None:
+def _print_source(source: FeedSource, console: Console) -> None:
     facts = source.facts()
     if facts.synthetic:
         console.print("Synthetic input: seeded noise, no evidence of accuracy. Give --input.", style="bold yellow")
     console.print(visible(facts.description))
     for key, text in facts.preprocessing.items():
         console.print(visible(f"  {key}: {text}"))
-    for note in notes:
-        console.print(visible(f"  note: {note}"))
     console.print(f"  SHA-256 of all samples: {facts.sha256}")
 
 

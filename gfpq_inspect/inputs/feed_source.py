@@ -124,6 +124,8 @@ class FeedSource:
         for name, plan in self._plans.items():
             for key, text in plan.record().items():
                 record[key if len(self._plans) == 1 else f"{name}: {key}"] = text
+        if self._options.notes:
+            record["notes"] = "; ".join(self._options.notes)
         return record
 
 

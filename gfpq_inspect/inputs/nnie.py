@@ -246,7 +246,7 @@ def open_nnie_inputs(
             feeds[model_input.name] = _feature_maps(said.image_list, plan)
         else:
             feeds[model_input.name] = open_feed(str(said.image_list), plan)
-    return FeedSource(feeds, plans, InputOptions(samples=samples))
+    return FeedSource(feeds, plans, InputOptions(samples=samples, notes=config.notes))
 
 
 def _options(said: NnieInput, samples: int | None) -> InputOptions:

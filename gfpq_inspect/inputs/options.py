@@ -43,6 +43,7 @@ class InputOptions:
         seed: Of synthetic input.
         defaults_from: Where mean and scale come from when the user gave none ('' when they are the user's). They are
             what a data layer did to pixels, so floating-point arrays, which have seen it already, are left alone.
+        notes: What a report should say of the options, each a sentence without a full stop.
     """
 
     mean: MeanLike | Mapping[str, MeanLike] | None = None
@@ -54,6 +55,7 @@ class InputOptions:
     samples: int | None = None
     seed: int = 0
     defaults_from: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values without a meaning.

@@ -74,15 +74,12 @@ def read_transform(path: Path, *, want_mean: bool = True) -> Transform | None:
     return _transform(ranked[0], path, notes, want_mean=want_mean)
 
 
-def with_prototxt_defaults(options: InputOptions, prototxt: Path | None) -> tuple[InputOptions, tuple[str, ...]]:
+def with_prototxt_defaults(options: InputOptions, prototxt: Path | None) -> InputOptions:
     """Fill what the user left open with what the data layer of a prototxt states, if it has one that does.
 
     Args:
         options: As the user gave them; whatever is set stays.
         prototxt: The network's structure, or None.
-
-    Returns:
-        The options, and notes for the report.
 
     Raises:
         ModelError: The prototxt cannot be read.
@@ -90,11 +87,11 @@ def with_prototxt_defaults(options: InputOptions, prototxt: Path | None) -> tupl
     """
     transform = None if prototxt is None else read_transform(prototxt, want_mean=options.mean is None)
     if transform is None or prototxt is None:
-        return options, ()
-    filled = with_transform_defaults(options, transform)
+        return options
+    filled = replace(with_transform_defaults(options, transform), notes=(*options.notes, *transform.notes))
     if options.mean is None and options.scale is None:
         filled = replace(filled, defaults_from=f"transform_param of layer '{transform.layer}' in {prototxt.name}")
-    return filled, transform.notes
+    return filled
 
 
 def with_transform_defaults(options: InputOptions, transform: Transform) -> InputOptions:

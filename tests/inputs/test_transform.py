@@ -42,8 +42,8 @@ def test_the_test_phase_counts(tmp_path: Path) -> None:
 
 
 def test_what_a_data_layer_did_is_not_done_to_floats_again(tmp_path: Path) -> None:
-    options, notes = with_prototxt_defaults(InputOptions(), write(tmp_path, TRAIN_VAL))
-    assert notes == ()
+    options = with_prototxt_defaults(InputOptions(), write(tmp_path, TRAIN_VAL))
+    assert options.notes == ()
     pixels = colours().transpose(2, 0, 1)[None]
     np.save(tmp_path / "pixels.npy", pixels)
     np.save(tmp_path / "floats.npy", pixels.astype(np.float32))
@@ -52,7 +52,11 @@ def test_what_a_data_layer_did_is_not_done_to_floats_again(tmp_path: Path) -> No
     assert np.array_equal(read(tmp_path / "floats.npy", COLOUR, options)["data"], pixels)
     record = open_inputs([str(tmp_path / "pixels.npy")], COLOUR, options).facts().preprocessing
     assert "transform_param of layer 'data' in train_val.prototxt" in record["mean and scale from"]
-    assert with_prototxt_defaults(InputOptions(), None) == (InputOptions(), ())
+    assert with_prototxt_defaults(InputOptions(), None) == InputOptions()
+    only_training = write(tmp_path, TRAIN_VAL.replace("phase: TEST", "phase: TRAIN"))
+    options = with_prototxt_defaults(InputOptions(), only_training)
+    record = open_inputs([str(tmp_path / "pixels.npy")], COLOUR, options).facts().preprocessing
+    assert "mirrors at random; left out" in record["notes"]
 
 
 def test_only_a_training_layer(tmp_path: Path) -> None:
