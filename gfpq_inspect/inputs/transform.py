@@ -150,7 +150,7 @@ def _transform(layer: Message, path: Path, notes: list[str], *, want_mean: bool)
     resize = f"{height}x{width}" if height != "0" and width != "0" else None
     if crop_size and resize is None:
         notes.append(
-            f"data layer '{name}' cuts {crop_size} x {crop_size} from images of its data set; images here are "
+            f"data layer '{name}' cuts {crop_size} x {crop_size} from the images of its data set; image files here are "
             "stretched to the network's size unless --resize says to which size the data set's were brought"
         )
     if text("mirror") == "true":

@@ -15,6 +15,7 @@ from gfpq_inspect.errors import InputError
 from gfpq_inspect.inputs.frames import FRAME_FORMATS
 from gfpq_inspect.inputs.opening import open_inputs
 from gfpq_inspect.inputs.options import InputOptions
+from gfpq_inspect.inputs.transform import with_prototxt_defaults
 from gfpq_inspect.models.model import ModelInput
 
 from .helpers import COLOUR, GRAY, colours, read
@@ -199,3 +200,13 @@ def test_frames_as_used_on_the_chip(shared: Path) -> None:
     inputs = (ModelInput("data", "data", (1, 3, 640, 640)),)
     raw, decoded = (read(folder / f"det39.{kind}", inputs)["data"] for kind in ("bgr", "jpg"))
     assert np.abs(raw - decoded).mean() < 0.5
+
+
+def test_preprocessing_of_caffes_own_data_layer(shared: Path) -> None:
+    """LMDB, centre cut, mean, then scale: what real Caffe's Data layer gave for this prototxt, bit for bit."""
+    pytest.importorskip("lmdb")
+    folder = shared / "golden/caffe/train_val"
+    expected = np.load(folder / "out_lmdb_TEST.npz")["data"]
+    inputs = (ModelInput("data", "data", (1, *expected.shape[1:])),)
+    options = with_prototxt_defaults(InputOptions(), folder / "train_val.prototxt")
+    assert np.array_equal(read(folder / "test_lmdb", inputs, options)["data"][: len(expected)], expected)
