@@ -165,20 +165,30 @@ def open_feed(specification: str, preprocessing: Preprocessing) -> Feed:
     """Find the files of one specification and check all of them without decoding them.
 
     Args:
-        specification: A file, a folder, a pattern, or a list file.
+        specification: A file, a folder, a pattern, or a list file; `FILE:ARRAY` is one array of an .npz or HDF5 file.
         preprocessing: Of the input that they feed.
 
     Raises:
         InputError: Nothing found, or a file that cannot serve; names the file and what to do.
     """
-    items, description = find_items(specification)
+    path, array_name = _array_of(specification)
+    items, description = find_items(path)
     feeds: list[Feed] = []
     for is_image, group in groupby(items, key=lambda item: reader_of(item.path) is None):
         if is_image:
             feeds.append(_images(tuple(group), preprocessing, description))
         else:
-            feeds += [_single(item, preprocessing, description) for item in group]
+            feeds += [_single(item, preprocessing, description, array_name) for item in group]
     return feeds[0] if len(feeds) == 1 else ChainedFeed(tuple(feeds), description)
+
+
+def _array_of(specification: str) -> tuple[str, str | None]:
+    """Split `FILE:ARRAY`; a file of the whole name wins."""
+    path, separator, name = specification.rpartition(":")
+    holds_several = path.lower().endswith((".npz", *HDF5_SUFFIXES))
+    if separator and name and holds_several and not Path(specification).exists():
+        return path, name
+    return specification, None
 
 
 def reader_of(path: Path) -> str | None:
@@ -211,10 +221,11 @@ def stored_arrays(path: Path) -> Sequence[StoredArray] | None:
     return None
 
 
-def _single(item: Item, preprocessing: Preprocessing, description: str) -> Feed:
+def _single(item: Item, preprocessing: Preprocessing, description: str, array_name: str | None) -> Feed:
     arrays = stored_arrays(item.path)
     if arrays is not None:
-        return ArrayFeed(_chosen(item.path, arrays, preprocessing.input_name), item.name, preprocessing, description)
+        array = _chosen(item.path, arrays, array_name, preprocessing.input_name)
+        return ArrayFeed(array, item.name, preprocessing, description)
     preprocessing.check_image_input(str(item.path))
     if is_lmdb(item.path):
         return LmdbFeed(lmdb_set(item.path), preprocessing, description)
@@ -229,15 +240,18 @@ def _images(items: tuple[Item, ...], preprocessing: Preprocessing, description: 
     return ImageFeed(items, preprocessing, description)
 
 
-def _chosen(path: Path, arrays: Sequence[StoredArray], name: str) -> StoredArray:
-    """The array of the input's name, or the only one."""
+def _chosen(path: Path, arrays: Sequence[StoredArray], said: str | None, input_name: str) -> StoredArray:
+    """The array that was named, else that of the input's name, else the only one."""
+    name = said or input_name
     for array in arrays:
         if array.name in (None, name):
             return array
-    if len(arrays) == 1:
+    if len(arrays) == 1 and said is None:
         return arrays[0]
     members = ", ".join(str(array.name) for array in arrays[:12])
-    raise InputError(f"{path}: holds no array named '{name}' (it holds {members}); save it under the input's name")
+    raise InputError(
+        f"{path}: holds no array named '{name}' (it holds {members}); save it so, or name another: {path}:ARRAY"
+    )
 
 
 def finite(sample: NDArray[Any], where: str, identity: str) -> NDArray[Any]:

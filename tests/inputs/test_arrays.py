@@ -268,6 +268,9 @@ def test_an_archive_without_the_inputs_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", first=SAMPLES, second=SAMPLES)
     with pytest.raises(InputError, match=r"a\.npz: holds no array named 'data' \(it holds first, second\)"):
         read(tmp_path / "a.npz")
+    assert np.array_equal(read(f"{tmp_path / 'a.npz'}:second")["data"], SAMPLES)
+    with pytest.raises(InputError, match=r"a\.npz: holds no array named 'third'"):
+        read(f"{tmp_path / 'a.npz'}:third")
     np.savez(tmp_path / "only.npz", arr_0=SAMPLES)
     assert np.array_equal(read(tmp_path / "only.npz")["data"], SAMPLES)
     inputs = (ModelInput("a", "a", (1, 2)), ModelInput("b", "b", (1, 2)))
