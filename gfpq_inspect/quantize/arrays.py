@@ -20,6 +20,7 @@ from gfpq_inspect.errors import QuantizationError
 from gfpq_inspect.quantize.kernels import FloatArray
 
 _DLPACK_CPU = 1
+_DLPACK_CUDA = (2, 13)  # its own memory, and memory that it shares with the host
 
 
 @runtime_checkable
@@ -55,6 +56,11 @@ def is_on_gpu(array: object) -> bool:
     if isinstance(array, np.ndarray) or not isinstance(array, DLPackArray):
         return False
     return array.__dlpack_device__()[0] != _DLPACK_CPU
+
+
+def is_on_cuda(array: object) -> bool:
+    """True when the array's memory is that of a CUDA GPU, so that `cuda` can work on it."""
+    return is_on_gpu(array) and cast(DLPackArray, array).__dlpack_device__()[0] in _DLPACK_CUDA
 
 
 def take(array: ArrayLike) -> Intake:
@@ -157,7 +163,7 @@ def _take_foreign(array: DLPackArray) -> Intake:
 def _view(array: DLPackArray, *, writable: bool) -> tuple[NDArray[Any], bool]:
     """The array's memory as a NumPy array, bfloat16 as its bits."""
     if is_on_gpu(array):
-        raise QuantizationError("the array lies on a GPU; bring it to the host first.")
+        raise QuantizationError("the array lies on a GPU that is not CUDA's; bring it to the host first.")
     try:
         return _native.as_numpy(array, writable)
     except (TypeError, BufferError, RuntimeError) as error:

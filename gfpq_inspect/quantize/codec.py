@@ -8,6 +8,8 @@ What every function does with awkward input:
 * All zeros, or nothing at all: the coefficient is that of the magnitude 1e-6 and the result is zero; the parameter
   says `all_zero`. An empty array leaves the parameter's coefficient alone.
 * float16 and bfloat16 are computed in float32; the results are rounded back. Integers are refused.
+
+Arrays on a GPU stay there (see `cuda`), with the same results; that needs the extra 'cuda'.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from gfpq_inspect import _native
 from gfpq_inspect.errors import QuantizationError
-from gfpq_inspect.quantize import arrays, kernels
+from gfpq_inspect.quantize import arrays, cuda, kernels
 from gfpq_inspect.quantize.arrays import ArrayLike
 from gfpq_inspect.quantize.formats import gfpq_of
 from gfpq_inspect.quantize.kernels import FloatArray
@@ -58,6 +60,8 @@ def coefficient(array: ArrayLike, bits: int = 8, *, nonfinite: NonfinitePolicy =
     Raises:
         QuantizationError: Bad bits, no floating-point array, or something is not finite.
     """
+    if arrays.is_on_cuda(array):
+        return cuda.coefficient(array, bits, nonfinite=nonfinite)
     gfpq_of(bits)
     return _observe(arrays.take(array).elements, bits, nonfinite, GfpqParam())
 
@@ -89,6 +93,8 @@ def quantize_dequantize(
         QuantizationError: Bad bits, mode or parameter, no floating-point array, `out` does not fit, or something is not
             finite. Nothing is changed then.
     """
+    if arrays.is_on_cuda(array):
+        return cuda.quantize_dequantize(array, bits, mode, param, out, nonfinite=nonfinite)
     intake = arrays.take(array)
     target = arrays.Target(out, intake) if out is not None else None
     delta = _choose(intake.elements, bits, mode, param, nonfinite)
@@ -124,8 +130,10 @@ def quantize(
     Raises:
         QuantizationError: As for `quantize_dequantize`.
     """
-    intake = arrays.take(array)
     param = param if param is not None else GfpqParam()
+    if arrays.is_on_cuda(array):
+        return Codes(cuda.encode(array, bits, mode, param, nonfinite=nonfinite), param)
+    intake = arrays.take(array)
     delta = _choose(intake.elements, bits, mode, param, nonfinite)
     codes: NDArray[np.uint8] | NDArray[np.uint16]
     codes = np.empty(intake.shape, np.uint8) if bits == 8 else np.empty(intake.shape, np.uint16)
@@ -152,6 +160,8 @@ def dequantize(
         QuantizationError: Another type of codes or values, no coefficient, or patterns that are no code (16 bit
             uses 2 816 of 65 536).
     """
+    if arrays.is_on_cuda(codes):
+        return cast(FloatArray, cuda.decode(codes, param, dtype))
     if codes.dtype not in (np.uint8, np.uint16):
         raise QuantizationError(f"codes are uint8 (8 bit) or uint16 (16 bit), not {codes.dtype}.")
     if np.dtype(dtype) not in (np.float32, np.float64):

@@ -18,18 +18,20 @@ namespace gfpq_device {
 
 // What a reduction leaves for the host. On the host's side it is pinned memory, or a copy.
 struct Report {
-    double magnitude;  // largest finite magnitude
-    int infinite;      // not 0 where there is an infinity
-    int delta;         // float32 only: the coefficient, the stored one considered
+    double magnitude;     // largest finite magnitude
+    LongWord nonfinite;   // how many infinities and NaN
+    LongWord infinities;  // how many of them are infinities
+    int delta;            // float32 only: the coefficient, the stored one considered
+    int padding;
 };
 
 // Working memory of one reduction. All zero before the first; the last block of each clears it for the next.
 struct ReductionState {
     LongWord largest;
-    Word infinite;
+    LongWord nonfinite;
+    LongWord infinities;
     Word finished_blocks;
     int delta;
-    int padding;
 };
 
 template <class Element>
@@ -168,30 +170,41 @@ __device__ __forceinline__ void apply_table(const Element* input, Element* outpu
 
 // ------------------------------------------------------------------------------------------------------------- reduction
 
-// Largest finite magnitude (as bits, which order as the numbers do) and whether there is an infinity; NaN is passed over.
+// Largest finite magnitude (as bits, which order as the numbers do), and counts of what is not finite.
 template <class Element>
 struct Extremes {
     Element* largest;
-    bool* infinite;
+    Word* nonfinite;
+    Word* infinities;
     __device__ __forceinline__ Element operator()(Element bits) const {
         const Element infinity = sizeof(Element) == 4 ? (Element)float_infinity : (Element)double_infinity;
         const Element magnitude = bits << 1 >> 1;
-        if (magnitude < infinity) *largest = magnitude > *largest ? magnitude : *largest;
-        if (magnitude == infinity) *infinite = true;
+        if (magnitude < infinity) {
+            *largest = magnitude > *largest ? magnitude : *largest;
+        } else {
+            ++*nonfinite;
+            if (magnitude == infinity) ++*infinities;
+        }
         return bits;
     }
 };
 
 // Leaves the extremes of all blocks so far in `state`. True, for thread 0 of the last block alone, when all are in.
+// Maxima and sums of integers: the order of the blocks does not matter.
 template <class Element>
 __device__ __forceinline__ bool reduce_extremes(const Element* input, size_t count, ReductionState* state) {
     Element largest = 0;
-    bool infinite = false;
-    const Extremes<Element> look = {&largest, &infinite};
+    Word nonfinite = 0;
+    Word infinities = 0;
+    const Extremes<Element> look = {&largest, &nonfinite, &infinities};
     for_all(input, static_cast<Element*>(nullptr), count, false, look);
 
     __shared__ Element warp_largest[GFPQ_BLOCK / 32];
-    infinite = __syncthreads_or(infinite) != 0;
+    if (__syncthreads_or(nonfinite != 0) && nonfinite != 0) {  // rare, so that it may be slow
+        atomicAdd(&state->nonfinite, (LongWord)nonfinite);
+        if (infinities != 0) atomicAdd(&state->infinities, (LongWord)infinities);
+        __threadfence();
+    }
     for (int distance = 16; distance > 0; distance /= 2) {
         const Element other = __shfl_xor_sync(0xFFFFFFFFu, largest, distance);
         largest = other > largest ? other : largest;
@@ -203,18 +216,19 @@ __device__ __forceinline__ bool reduce_extremes(const Element* input, size_t cou
         largest = warp_largest[warp] > largest ? warp_largest[warp] : largest;
     }
     atomicMax(&state->largest, (LongWord)largest);
-    if (infinite) atomicOr(&state->infinite, 1u);
     __threadfence();
     if (atomicAdd(&state->finished_blocks, 1u) != gridDim.x - 1) return false;
     __threadfence();
     return true;
 }
 
-// Takes the result out of `state` and clears it.
-__device__ __forceinline__ void take(ReductionState* state, LongWord* largest, bool* infinite) {
-    *largest = atomicExch(&state->largest, 0ull);
-    *infinite = atomicExch(&state->infinite, 0u) != 0;
+// Moves the result from `state` to `report`, and clears `state`; returns the bits of the largest magnitude.
+__device__ __forceinline__ LongWord take(ReductionState* state, Report* report) {
+    const LongWord largest = atomicExch(&state->largest, 0ull);
+    report->nonfinite = atomicExch(&state->nonfinite, 0ull);
+    report->infinities = atomicExch(&state->infinities, 0ull);
     state->finished_blocks = 0;
+    return largest;
 }
 
 // `stored_delta` is the one of an update, or the smallest int.
@@ -222,14 +236,13 @@ template <int STEPS>
 __device__ __forceinline__ void find_coefficient(const Word* input, size_t count, ReductionState* state, int stored_delta,
                                                  Report* report) {
     if (!reduce_extremes(input, count, state)) return;
-    LongWord largest;
-    bool infinite;
-    take(state, &largest, &infinite);
-    const int delta = coefficient<STEPS>((Word)largest, infinite);
+    Report result;
+    const Word largest = (Word)take(state, &result);
+    const int delta = coefficient<STEPS>(largest, result.infinities != 0);
     state->delta = delta > stored_delta ? delta : stored_delta;
-    report->magnitude = (double)float_of((Word)largest);
-    report->infinite = infinite;
-    report->delta = state->delta;
+    result.magnitude = (double)float_of(largest);
+    result.delta = state->delta;
+    *report = result;
 }
 
 }  // namespace gfpq_device
@@ -253,12 +266,10 @@ GFPQ_KERNEL gfpq_coefficient_float32_16(const gfpq_device::Word* input, size_t c
 GFPQ_KERNEL gfpq_magnitude_float64(const gfpq_device::LongWord* input, size_t count, gfpq_device::ReductionState* state,
                                    gfpq_device::Report* report) {
     if (!gfpq_device::reduce_extremes(input, count, state)) return;
-    gfpq_device::LongWord largest;
-    bool infinite;
-    gfpq_device::take(state, &largest, &infinite);
-    report->magnitude = gfpq_device::double_of(largest);
-    report->infinite = infinite;
-    report->delta = 0;
+    gfpq_device::Report result;
+    result.magnitude = gfpq_device::double_of(gfpq_device::take(state, &result));
+    result.delta = 0;
+    *report = result;
 }
 
 GFPQ_KERNEL gfpq_apply_float32_8(const gfpq_device::Word* input, gfpq_device::Word* output, size_t count, int delta,

@@ -1,7 +1,9 @@
 // Sums that tell how alike tensors on a GPU are: one reference, several lanes, each buffer read once. The columns and
 // their meaning are those of src/similarity.hpp. Compiled by CuPy with
-//   GFPQ_LANES    number of lanes
-//   GFPQ_ELEMENT  float or double
+//   GFPQ_LANES          number of lanes
+//   GFPQ_ELEMENT        float or double
+//   GFPQ_LANE_POINTERS  the lanes as parameters: const gfpq_similarity::Element* y0, ...
+//   GFPQ_LANE_NAMES     y0, ...
 //
 // All sums are made in double. Which thread adds which element, and the order in which partial results are joined,
 // follow from an element's index in its sample alone: the result does not depend on the GPU, on the number of samples
@@ -13,6 +15,10 @@
 #endif
 #ifndef GFPQ_ELEMENT
 #define GFPQ_ELEMENT float
+#endif
+#ifndef GFPQ_LANE_POINTERS
+#define GFPQ_LANE_POINTERS const gfpq_similarity::Element* y0
+#define GFPQ_LANE_NAMES y0
 #endif
 
 namespace gfpq_similarity {
@@ -34,10 +40,6 @@ enum {
 
 typedef GFPQ_ELEMENT Element;
 typedef unsigned int Word;
-
-struct Lanes {
-    const Element* data[lanes];
-};
 
 __device__ __forceinline__ bool is_finite(float x) { return (__float_as_uint(x) & 0x7F800000u) != 0x7F800000u; }
 __device__ __forceinline__ bool is_finite(double x) { return (__double2hiint(x) & 0x7FF00000) != 0x7FF00000; }
@@ -129,8 +131,9 @@ __device__ __forceinline__ double join(int which, double a, double b) {
 
 __device__ __forceinline__ int field_of(int column) { return column < row_width ? column % fields : (int)count; }
 
-// The block's result for one column, in thread 0: lanes of a warp pairwise, then the warps in order.
-__device__ __forceinline__ double join_block(int which, double value, double* shared) {
+// The block's result for one column, in thread 0: lanes of a warp pairwise, then the warps in order. Called once for each
+// column, of which sixteen lanes have 440: not inlined, so that compiling stays quick.
+__device__ __noinline__ double join_block(int which, double value, double* shared) {
     for (int distance = 16; distance > 0; distance /= 2) {
         value = join(which, value, __shfl_down_sync(0xFFFFFFFFu, value, distance));
     }
@@ -175,9 +178,9 @@ extern "C" {
 
 // One chunk of one sample a block: grid is (chunks of a sample, samples). `partial` gets [samples, width, chunks].
 __global__ void __launch_bounds__(gfpq_similarity::threads)
-gfpq_similarity_chunks(const gfpq_similarity::Element* reference, gfpq_similarity::Lanes others, size_t size,
-                       double* partial) {
+gfpq_similarity_chunks(const gfpq_similarity::Element* reference, GFPQ_LANE_POINTERS, size_t size, double* partial) {
     using namespace gfpq_similarity;
+    const Element* const others[lanes] = {GFPQ_LANE_NAMES};
     const size_t begin = (size_t)blockIdx.x * chunk;
     const size_t base = (size_t)blockIdx.y * size + begin;
     const Word length = (Word)(size - begin < (size_t)chunk ? size - begin : (size_t)chunk);
@@ -188,7 +191,7 @@ gfpq_similarity_chunks(const gfpq_similarity::Element* reference, gfpq_similarit
 #pragma unroll
     for (int k = 0; k < lanes; ++k) {
         sums[k].start();
-        aligned = aligned && (size_t)(others.data[k] + base) % 16 == 0;
+        aligned = aligned && (size_t)(others[k] + base) % 16 == 0;
     }
 #pragma unroll
     for (int i = 0; i < pairs; ++i) product[i] = 0.0;
@@ -210,7 +213,7 @@ gfpq_similarity_chunks(const gfpq_similarity::Element* reference, gfpq_similarit
         const Group x = load(reference + base + at, aligned);
         Group y[lanes];
 #pragma unroll
-        for (int k = 0; k < lanes; ++k) y[k] = load(others.data[k] + base + at, aligned);
+        for (int k = 0; k < lanes; ++k) y[k] = load(others[k] + base + at, aligned);
 #pragma unroll
         for (int i = 0; i < group; ++i) {
             Element values[lanes];
@@ -222,7 +225,7 @@ gfpq_similarity_chunks(const gfpq_similarity::Element* reference, gfpq_similarit
     for (Word at = whole + threadIdx.x; at < length; at += threads) {
         Element values[lanes];
 #pragma unroll
-        for (int k = 0; k < lanes; ++k) values[k] = others.data[k][base + at];
+        for (int k = 0; k < lanes; ++k) values[k] = others[k][base + at];
         add(reference[base + at], values, at);
     }
 

@@ -245,7 +245,7 @@ void generate_and_apply(double* data, std::size_t count, const Grid& grid, int s
     check(cudaEventSynchronize(slot->known), "searching the maximum");
     Extremes extremes;
     extremes.largest = slot->report->magnitude;
-    extremes.infinity_count = slot->report->infinite != 0 ? 1 : 0;
+    extremes.infinity_count = slot->report->infinities;
     const int from_data = coefficient_from(extremes, grid);
     const int delta = from_data > stored_delta ? from_data : stored_delta;
     apply(data, count, grid, delta, gpu, stream);

@@ -249,9 +249,11 @@ def test_arrays_of_other_libraries_are_shared_not_copied() -> None:
     np.testing.assert_array_equal(quantize_dequantize(strided).memory, quantize_dequantize(strided.memory))
 
 
-def test_memory_of_a_gpu_is_not_touched() -> None:
-    with pytest.raises(QuantizationError, match="GPU"):
-        quantize_dequantize(foreign.Tensor(np.ones(3, np.float32), location=2))
+def test_memory_of_another_kind_of_gpu_is_not_touched() -> None:
+    metal = foreign.Tensor(np.ones(3, np.float32), location=8)
+    for function in (quantize_dequantize, quantize, coefficient):
+        with pytest.raises(QuantizationError, match="a GPU that is not CUDA's"):
+            function(metal)
 
 
 def test_bfloat16_of_numpy() -> None:
