@@ -67,6 +67,10 @@ class CallableFeed:
         if made < self.count:
             raise InputError(f"{self.name}: made {made} samples, {self.count} before; it must give the same each time")
 
+    def labels(self) -> None:
+        """Samples of a function come without labels."""
+        return
+
 
 def open_values(
     values: Values,

@@ -26,6 +26,7 @@ from gfpq_inspect.inputs.datasets import (
 from gfpq_inspect.inputs.files import NUMPY_SUFFIXES, Item, find_items
 from gfpq_inspect.inputs.frames import FrameFile, frame_file, is_frames
 from gfpq_inspect.inputs.images import check_image, fit_image, image_suffixes, read_image
+from gfpq_inspect.inputs.labels import Labels, labels_beside, labels_from_folders, labels_from_texts
 from gfpq_inspect.inputs.preprocess import Preprocessing
 
 
@@ -46,6 +47,10 @@ class Feed(Protocol):
         """Give each sample in order: the input's sample shape and type, finite, preprocessed."""
         ...
 
+    def labels(self) -> Labels | None:
+        """True classes that come with the samples, or None."""
+        ...
+
 
 @dataclass(frozen=True)
 class ArrayFeed:
@@ -55,6 +60,7 @@ class ArrayFeed:
     name: str
     preprocessing: Preprocessing
     description: str
+    beside: Sequence[StoredArray] = ()
     identities: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,6 +79,10 @@ class ArrayFeed:
         fitted = self.preprocessing.array_samples(self.array)
         for identity, sample in zip(self.identities, fitted, strict=True):
             yield finite(sample, self.array.where, identity)
+
+    def labels(self) -> Labels | None:
+        """See `Feed`."""
+        return labels_beside(self.beside, len(self.identities), self.name)
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,11 @@ class ImageFeed:
             pixels = read_image(item.path, str(item.path), plan.target)
             yield finite(plan.image_sample(pixels), str(item.path), item.name)
 
+    def labels(self) -> Labels | None:
+        """See `Feed`."""
+        listed = labels_from_texts([item.label for item in self.items], self.description)
+        return listed or labels_from_folders([item.name for item in self.items], self.description)
+
 
 @dataclass(frozen=True)
 class FrameFeed:
@@ -115,6 +130,10 @@ class FrameFeed:
         plan = self.preprocessing
         for frame in self.file.frames():
             yield plan.image_sample(fit_image(frame, str(self.file.path), plan.target))
+
+    def labels(self) -> None:
+        """Frames come without labels."""
+        return
 
 
 @dataclass(frozen=True)
@@ -142,6 +161,10 @@ class LmdbFeed:
                 sample = plan.plane_sample(datum.pixels, where)
             yield finite(sample, where, key)
 
+    def labels(self) -> Labels | None:
+        """See `Feed`."""
+        return Labels(tuple(datum.label for datum in self.records.records()), self.description)
+
 
 @dataclass(frozen=True)
 class ChainedFeed:
@@ -159,6 +182,14 @@ class ChainedFeed:
         """See `Feed`."""
         for feed in self.feeds:
             yield from feed.samples()
+
+    def labels(self) -> Labels | None:
+        """See `Feed`."""
+        found = [feed.labels() for feed in self.feeds]
+        known = [labels for labels in found if labels is not None and not labels.names]
+        if len(known) < len(found):
+            return None
+        return Labels(tuple(each for labels in known for each in labels.classes), self.description)
 
 
 def open_feed(specification: str, preprocessing: Preprocessing) -> Feed:
@@ -225,7 +256,7 @@ def _single(item: Item, preprocessing: Preprocessing, description: str, array_na
     arrays = stored_arrays(item.path)
     if arrays is not None:
         array = _chosen(item.path, arrays, array_name, preprocessing.input_name)
-        return ArrayFeed(array, item.name, preprocessing, description)
+        return ArrayFeed(array, item.name, preprocessing, description, arrays)
     preprocessing.check_image_input(str(item.path))
     if is_lmdb(item.path):
         return LmdbFeed(lmdb_set(item.path), preprocessing, description)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, repeat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.errors import InputError, InternalError
-from gfpq_inspect.inputs.feed import Feed
+from gfpq_inspect.inputs.arrays import check_file
+from gfpq_inspect.inputs.feed import Feed, stored_arrays
+from gfpq_inspect.inputs.labels import Labels, read_labels
 from gfpq_inspect.inputs.options import InputOptions
 from gfpq_inspect.inputs.preprocess import Preprocessing
 from gfpq_inspect.inputs.source import InputFacts
@@ -67,6 +70,28 @@ class FeedSource:
     def identities(self) -> tuple[str, ...]:
         """See `SampleSource`."""
         return self._identities
+
+    def labels(self, path: Path | None = None) -> Labels | None:
+        """True classes of the samples, in their order.
+
+        Args:
+            path: A file of labels (see `labels.read_labels`); without it those that come with the samples: behind the
+                paths of a list, folder names, an array named 'label' beside the data, an LMDB's own.
+
+        Returns:
+            None where nothing tells them.
+
+        Raises:
+            InputError: The file cannot serve.
+        """
+        if path is not None:
+            check_file(path)
+            return read_labels(path, stored_arrays(path), self._identities)
+        for feed in self._feeds.values():
+            found = feed.labels()
+            if found is not None and len(found.classes) >= self.count:
+                return found.first(self.count)
+        return None
 
     def batches(self, size: int, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, NDArray[Any]]]:
         """See `SampleSource`."""

@@ -122,7 +122,7 @@ def _named_arrays(
         )
     for name, plan in plans.items():
         if name in named:
-            yield name, ArrayFeed(named[name], item.name, plan, item.name)
+            yield name, ArrayFeed(named[name], item.name, plan, item.name, arrays)
 
 
 def _chained(feeds: Sequence[Feed]) -> Feed:

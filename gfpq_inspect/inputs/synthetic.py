@@ -49,6 +49,10 @@ class SyntheticFeed:
             generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, self.position, index])))
             yield plan.finished(self._draw(generator))
 
+    def labels(self) -> None:
+        """Noise has no class."""
+        return
+
     def _draw(self, generator: np.random.Generator) -> NDArray[Any]:
         plan = self.preprocessing
         if plan.dtype.kind != "f":
