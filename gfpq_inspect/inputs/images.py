@@ -51,7 +51,8 @@ class Target:
 def read_image(source: Path | BinaryIO, where: str, target: Target) -> NDArray[np.float32]:
     """Decode an image to the network's channels and size.
 
-    EXIF orientation is applied, transparency dropped, palettes resolved, of animations the first frame taken; 16-bit
+    EXIF orientation is applied, transparency dropped, palettes resolved, of animations the first frame taken; of 16-bit
+    colour Pillow reads the high byte; 16-bit
     grey is brought to 0 ... 255 without rounding; colour becomes grey by Rec. 601 luma.
 
     Args:
