@@ -230,8 +230,8 @@ def scores_of(sums: Sums, cosine_spread: Spread | None = None, sqnr_db_spread: S
         scores,
         cosine=_finite(float(cosines(sums))),
         sqnr_db=_finite(float(sqnrs_db(sums))),
-        rel_l2=_finite(math.sqrt(s["sum_dd"] / s["sum_xx"])) if signal else None,
-        norm_ratio=_finite(0.0 if y_zero else math.sqrt(s["sum_yy"] / s["sum_xx"])) if signal else None,
+        rel_l2=_root_of_ratio(s["sum_dd"], s["sum_xx"]) if signal else None,
+        norm_ratio=0.0 if signal and y_zero else _root_of_ratio(s["sum_yy"], s["sum_xx"]),
         max_abs_error=_finite(s["max_abs_d"]),
         mae=_finite(s["sum_abs_d"] / count),
         rmse=_finite(math.sqrt(s["sum_dd"] / count)),
@@ -248,6 +248,10 @@ def equality_of(sums: Sums, reason: str) -> Scores:
     unequal = int(field_of(sums, "unequal_bits"))
     share = (count - unequal) / count if count else None
     return Scores(status=Status.NOT_FLOAT, reason=reason, count=count, equal_share=share)
+
+
+def _root_of_ratio(part: float, whole: float) -> float | None:
+    return _finite(math.sqrt(part / whole)) if whole > 0 else None
 
 
 def _finite(value: float) -> float | None:
