@@ -2,9 +2,10 @@
 
 from gfpq_inspect.models.fold.affine import Affine, batch_norm_constants, fold_bias, fold_weight
 from gfpq_inspect.models.fold.graph import Fold, Refusal
-from gfpq_inspect.models.fold.model import FoldedModel, fold_model, fold_model_report
+from gfpq_inspect.models.fold.model import CAFFE_STEP_TYPES, FoldedModel, fold_model, fold_model_report, fold_onnx
 
 __all__ = [
+    "CAFFE_STEP_TYPES",
     "Affine",
     "Fold",
     "FoldedModel",
@@ -13,5 +14,6 @@ __all__ = [
     "fold_bias",
     "fold_model",
     "fold_model_report",
+    "fold_onnx",
     "fold_weight",
 ]

@@ -44,6 +44,7 @@ class Unit:
         is_base: It may take other units into its weights.
         is_step: It may be folded into a base; always listed when it is not.
         is_quiet: It is listed only where it stands behind a base and would have been folded but for its surroundings.
+        refusal: Why it must stay, where somebody else knows; ''.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Unit:
     is_base: bool = False
     is_step: bool = False
     is_quiet: bool = False
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,8 @@ class _Folder:
 
     def _affine_of(self, unit: Unit, chain: _Chain, channels: Channels) -> tuple[Affine, str]:
         """Return a chain's function with a unit added, and the unit's output."""
+        if unit.refusal:
+            raise NotAffineError(unit.refusal)
         affine, value = chain.affine, chain.value
         for position, index in enumerate(unit.nodes):
             node = self._graph.node[index]

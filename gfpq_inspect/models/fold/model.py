@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import onnx
 
 from gfpq_inspect.models.fold.graph import Fold, Refusal, Unit, fold_graph
 from gfpq_inspect.models.fold.steps import BASE_OPERATORS
@@ -45,8 +47,14 @@ def fold_model(model: Model) -> Model:
     return fold_model_report(model).model
 
 
-def fold_model_report(model: Model) -> FoldedModel:
-    """Fold as `fold_model` does, and say what was folded and what was not."""
+def fold_model_report(model: Model, *, keep: Mapping[str, str] | None = None) -> FoldedModel:
+    """Fold as `fold_model` does, and say what was folded and what was not.
+
+    Args:
+        model: A network as stored; not changed.
+        keep: Keys of layers that must stay, with the reason.
+    """
+    keep = keep or {}
     positions = {node.name: index for index, node in enumerate(model.graph.graph.node)}
     operators = {node.name: node.op_type for node in model.graph.graph.node}
     caffe = model.origin.framework == "caffe"
@@ -55,6 +63,7 @@ def fold_model_report(model: Model) -> FoldedModel:
         for layer in model.layers
         if layer.nodes
     ]
+    units = [replace(unit, refusal=keep.get(unit.key, "")) for unit in units]
     graph, folds, refusals = fold_graph(model.graph, units)
     layers = _table(model.layers, folds, refusals)
     notes = model.origin.notes
@@ -65,14 +74,44 @@ def fold_model_report(model: Model) -> FoldedModel:
     return FoldedModel(folded, folds, refusals)
 
 
+def fold_onnx(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Fold, ...], tuple[Refusal, ...]]:
+    """Fold an ONNX model whose nodes are its layers.
+
+    Args:
+        proto: The model, as `models.onnx.normalize` leaves it; not changed.
+
+    Returns:
+        The folded model, what was folded, and what was not; layers go by the names of their nodes.
+    """
+    units = [
+        _onnx_unit(node.name, node.op_type, (index,), node.op_type in BASE_OPERATORS)
+        for index, node in enumerate(proto.graph.node)
+    ]
+    try:
+        shaped = onnx.shape_inference.infer_shapes(proto)
+    except (RuntimeError, ValueError):  # shapes only help: without them fewer products can be folded
+        shaped = proto
+    folded, folds, refusals = fold_graph(shaped, units)
+    known = {value.name for value in proto.graph.value_info}
+    infos = [value for value in folded.graph.value_info if value.name in known]
+    kept = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in infos]
+    del folded.graph.value_info[:]
+    folded.graph.value_info.extend(kept)
+    return folded, folds, refusals
+
+
+def _onnx_unit(key: str, operator: str, nodes: tuple[int, ...], is_base: bool) -> Unit:
+    is_step = operator in _ONNX_STEP_TYPES and len(nodes) == 1
+    return Unit(key, operator, nodes, is_base, is_step, is_step and operator != "BatchNormalization")
+
+
 def _unit(layer: Layer, nodes: tuple[int, ...], operators: Sequence[str], *, caffe: bool) -> Unit:
     bases = sum(operator in BASE_OPERATORS for operator in operators)
     computes = layer.kind is LayerKind.COMPUTE
     if caffe:
         is_base = computes and bases > 0 and layer.type in CAFFE_BASE_TYPES
         return Unit(layer.key, layer.type, nodes, is_base, computes and layer.type in CAFFE_STEP_TYPES)
-    is_step = len(operators) == 1 and operators[0] in _ONNX_STEP_TYPES
-    return Unit(layer.key, layer.type, nodes, bases == 1, is_step, is_step and operators[0] != "BatchNormalization")
+    return _onnx_unit(layer.key, operators[0] if len(operators) == 1 else layer.type, nodes, bases == 1)
 
 
 def _table(layers: Sequence[Layer], folds: Sequence[Fold], refusals: Sequence[Refusal]) -> tuple[Layer, ...]:
