@@ -232,7 +232,9 @@ class _Pairer:
         if joined and not named:
             self._notes.append("The layers of the two models share no names; they were paired by graph order and type.")
         elif joined:
-            self._notes.append(f"{joined} layers with other names were paired by their place between named neighbours.")
+            layers = "layer with another name was" if joined == 1 else "layers with other names were"
+            place = "its place" if joined == 1 else "their places"
+            self._notes.append(f"{joined} {layers} paired by {place} between named neighbours.")
 
     def _gap(self, side: int, start: int, stop: int) -> list[Layer]:
         return [
