@@ -199,10 +199,10 @@ def _layers(proto: onnx.ModelProto, inputs: tuple[ModelInput, ...]) -> list[Laye
 
 
 def _kind(node: onnx.NodeProto, constant: bool) -> LayerKind:
-    if constant:
-        return LayerKind.CONSTANT
     if node.op_type in _QUANT_OPERATORS:
         return LayerKind.QUANT
+    if constant:
+        return LayerKind.CONSTANT
     return LayerKind.IDENTITY if node.op_type in _IDENTITY_OPERATORS else LayerKind.COMPUTE
 
 
