@@ -61,10 +61,10 @@ class Problems:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return `, did you mean 'x'?` as a clause to append, or '' when nothing is near."""
+    """Return ` (did you mean 'x'?)` to append, or '' when nothing is near."""
     by_lower = {known.lower(): known for known in islice(names, 2000) if len(known) <= 200}
     near = get_close_matches(name.lower()[:200], by_lower, n=1, cutoff=0.6)
-    return f", did you mean '{by_lower[near[0]]}'?" if near else ""
+    return f" (did you mean '{by_lower[near[0]]}'?)" if near else ""
 
 
 def _short(text: str) -> str:
