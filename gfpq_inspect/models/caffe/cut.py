@@ -175,6 +175,6 @@ class _Graph:
         needed = []
         for top, value in enumerate(self._layers[index].tops):
             readers = self._readers.get(value, set())
-            if readers - dropped or (not readers and (layer.type == "Input" or layer.type in FOREIGN_TYPES)):
+            if readers - dropped or (not readers and layer.type == "Input"):
                 needed.append(top)
         return tuple(needed)
