@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inputs": ("gfpq_inspect.cli.inputs:inputs", "Show what a network is really fed, in numbers and pictures."),
     "convert": ("gfpq_inspect.cli.convert:convert", "Convert a Caffe network to ONNX."),
     "fold": ("gfpq_inspect.cli.fold:fold", "Fold BatchNorm, Scale and Bias into the weights before them."),
+    "quantize-weights": (
+        "gfpq_inspect.cli.quantize_weights:quantize_weights",
+        "Quantize a network's weights, with the parameters for the mapper.",
+    ),
     "insert-quant": ("gfpq_inspect.cli.insert_quant:insert_quant", "Put Quant layers into a prototxt."),
     "strip-quant": ("gfpq_inspect.cli.strip_quant:strip_quant", "Take the Quant layers out of a prototxt."),
     "doctor": ("gfpq_inspect.cli.doctor:doctor", "Say what is installed, what is in use and what is missing."),

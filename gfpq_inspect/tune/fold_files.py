@@ -11,7 +11,7 @@ from gfpq_inspect.errors import UsageError
 from gfpq_inspect.models.fold import Fold, Refusal, fold_onnx
 from gfpq_inspect.tune.caffemodel import edit_caffemodel
 from gfpq_inspect.tune.fold_caffe import fold_caffe
-from gfpq_inspect.tune.networks import CaffeFiles, OnnxFile, check_folded, read_back, single_samples
+from gfpq_inspect.tune.networks import CaffeFiles, OnnxFile, check_folded, reopen, single_samples
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -56,7 +56,7 @@ def fold_files(opened: CaffeFiles | OnnxFile, shapes: Shapes, *, allow_unknown_f
         changed = fold_caffe(opened.network.net, model, opened.source, opened.stored)
         folds, refusals = changed.folded.folds, changed.folded.refusals
         files = {".prototxt": changed.content, ".caffemodel": edit_caffemodel(opened.stored, changed.edits)}
-    after = read_back(files, bound, allow_unknown_fields=allow_unknown_fields)
+    after = reopen(files, allow_unknown_fields=allow_unknown_fields).network.build(bound)
     difference = check_folded(model, after, folds)
     return FoldedFiles(files, folds, refusals, difference)
 

@@ -172,19 +172,15 @@ def _outputs(before: Model, after: Model) -> list[tuple[str, str]]:
     return pairs
 
 
-def read_back(
-    files: Mapping[str, bytes], shapes: Mapping[str, tuple[int, ...]], *, allow_unknown_fields: bool
-) -> Model:
-    """Build a network from files that were not written yet.
+def reopen(files: Mapping[str, bytes], *, allow_unknown_fields: bool = False) -> CaffeFiles | OnnxFile:
+    """Open a network from files that were not written yet.
 
     Args:
-        files: Content by suffix: '.prototxt' and '.caffemodel', or '.onnx'.
-        shapes: Shapes of its inputs.
+        files: Content by suffix: '.prototxt' and '.caffemodel', '.caffemodel' alone, or '.onnx'.
         allow_unknown_fields: As in `open_files`.
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"changed{suffix}" for suffix in files]
         for path, content in zip(paths, files.values(), strict=True):
             path.write_bytes(content)
-        network = open_files(paths, allow_unknown_fields=allow_unknown_fields).network
-        return network.build(dict(shapes))
+        return open_files(paths, allow_unknown_fields=allow_unknown_fields)

@@ -1,0 +1,74 @@
+"""`gfpq-inspect quantize-weights`: a network whose weights lie on the grid, and the parameters for the mapper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gfpq_inspect.cli.fold import FILES, FORCE, beside, split_files
+from gfpq_inspect.cli.main import visible
+from gfpq_inspect.cli.network_options import AllowUnknownFields, InputShapes, input_shapes
+
+if TYPE_CHECKING:
+    from gfpq_inspect.tune.quantize_files import QuantizedFiles
+
+
+def quantize_weights(
+    files: FILES,
+    *,
+    bits: Annotated[int, typer.Option(help="Bit width, 8 or 16; layers named *_hp always get 16.")] = 8,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Fold BatchNorm, Scale and Bias first, as the chip does.")
+    ] = True,
+    settle_top: Annotated[
+        bool,
+        typer.Option("--settle-top", help="Lower coefficients until measuring the weights again gives the same ones."),
+    ] = False,
+    input_shape: InputShapes = None,
+    allow_unknown_fields: AllowUnknownFields = False,
+    force: FORCE = False,
+) -> None:
+    """Quantize the weights of all layers that NNIE quantizes, and write what the mapper needs.
+
+    Writes OUT_PREFIX.prototxt and .caffemodel (or .onnx), OUT_PREFIX.qparams.json (coefficient, parameter block,
+    saturation and underflow of each layer), OUT_PREFIX.gfpq_param.json and a piece of configuration, OUT_PREFIX.cfg.
+
+    Example: gfpq-inspect quantize-weights net.prototxt net.caffemodel net_quant
+    """
+    from gfpq_inspect.tune.networks import open_files  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.tune.outputs import check_not_input, write_together  # noqa: PLC0415
+    from gfpq_inspect.tune.parameters import parameter_files  # noqa: PLC0415
+    from gfpq_inspect.tune.quantize_files import quantize_files  # noqa: PLC0415
+
+    paths, prefix = split_files(files)
+    opened = open_files(paths, allow_unknown_fields=allow_unknown_fields)
+    done = quantize_files(
+        opened,
+        input_shapes(input_shape, opened.network),
+        bits=bits,
+        fold=fold,
+        settle=settle_top,
+        allow_unknown_fields=allow_unknown_fields,
+    )
+    contents: dict[str, bytes | str] = {**done.files, **parameter_files(done, prefix.name)}
+    outputs = {beside(prefix, suffix): content for suffix, content in contents.items()}
+    check_not_input(outputs, opened.paths)
+    write_together(outputs, overwrite=force)
+    _tell(done)
+    print(f"Wrote {', '.join(map(str, outputs))}.")
+
+
+def _tell(done: QuantizedFiles) -> None:
+    from gfpq_inspect.tune.parameters import reinit_notes  # noqa: PLC0415  (imported when the command runs)
+
+    kept = sum(one.result.was_on_grid for one in done.weights)
+    already = f"; {kept} of them were on the grid already and kept their values" if kept else ""
+    print(f"{len(done.weights)} weights quantized{already}.")
+    for one in sorted(done.weights, key=lambda one: -one.result.underflow_share)[:5]:
+        if one.result.underflow_share > 0.05:
+            print(visible(f"underflow: layer '{one.layer}': {one.result.underflow_share:.1%} of its weights became 0"))
+    for layer in done.float_layers:
+        print(visible(f"stays float: layer '{layer.layer}' ({layer.type}): {layer.reason}"))
+    for note in [*done.notes, *reinit_notes(done)]:
+        print(visible(f"note: {note}"))
