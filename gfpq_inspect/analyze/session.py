@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePath
 
@@ -109,6 +109,10 @@ class _Session:
             raise UsageError("nothing to compare: without quantization a second model is needed.")
         if request.coefficients not in ("set", "sample"):
             raise UsageError(f"coefficients come from 'set' or from each 'sample', not from '{request.coefficients}'.")
+        if request.workers < 1:
+            raise UsageError(f"at least one worker is needed, not {request.workers}.")
+        if request.batch is not None and request.batch < 1:
+            raise UsageError(f"a batch holds at least one sample, not {request.batch}.")
         self._request = request
         self._progress = progress
         self._phases: dict[str, float] = {}
@@ -142,7 +146,7 @@ class _Session:
             row_keys = {row.layers[Side.FIRST].key: row.row.key for row in table if Side.FIRST in row.layers}
             finding = check_master(self._models, pairing, experiment.weights, self._request.bits, row_keys)
         return Result(
-            run=self._run_facts(pairing, engine.name),
+            run=self._run_facts(pairing, engine.name, collected.samples),
             comparisons=self._comparisons,
             coverage=coverage_of(rows),
             judgement=judgement,
@@ -240,8 +244,9 @@ class _Session:
                 return collected, True
         return collected, False
 
-    def _run_facts(self, pairing: Pairing | None, engine: str) -> Run:
+    def _run_facts(self, pairing: Pairing | None, engine: str, samples: int) -> Run:
         request = self._request
+        facts = request.source.facts()
         notes = list(pairing.notes) if pairing is not None else []
         notes += [
             f"The {side.value} model is quantized at its own Quant layers."
@@ -252,7 +257,7 @@ class _Session:
             tool_version=__version__,
             command=request.command,
             models=tuple(_model_facts(side, model) for side, model in self._models.items()),
-            inputs=request.source.facts(),
+            inputs=replace(facts, sample_count=samples, samples=facts.samples[:samples]),
             bits=request.bits,
             coefficients=request.coefficients,
             calibration=self._calibration_sentence(),

@@ -228,7 +228,7 @@ def _good_part(judged: Sequence[LayerRow], rules: Rules) -> str:
     if not cosines:
         return "Good: nothing was flagged, but no layer could be judged."
     if all(name in row.scores and row.scores[name].status is Status.EXACT for row in judged):
-        return f"Good: all {_count(len(judged), 'layer')} are exactly equal ({_comparison_text(rules)})."
+        return f"Good: exactly equal in {_count(len(judged), 'layer')} ({_comparison_text(rules)})."
     worst, key = min(cosines)
     return (
         f"Good: no layer is lost to quantization ({_comparison_text(rules)}); "

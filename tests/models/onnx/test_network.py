@@ -284,3 +284,14 @@ def test_every_model_of_the_collection_is_read(shared: Path) -> None:
             assert known.issuperset(entry.inputs), path.name
             known.update(entry.outputs)
         assert known.issuperset(model.outputs)
+
+
+def test_multiply_adds_of_an_old_file(tmp_path: Path) -> None:
+    """Before IR version 4 initializers are inputs, and shape inference looks for them there only."""
+    graph = Graph(1, 2, 5, 5, opset=8)
+    graph.tensor("w", matrix(3, 2, 3, 3))
+    graph.add("Conv", ["x", "w"], ["y"])
+    proto = graph.network(tmp_path, "y").proto
+    proto.ir_version = 3
+    onnx.save(proto, tmp_path / "old.onnx")
+    assert layer(read_onnx(tmp_path / "old.onnx").build(), "y").multiply_adds == 9 * 3 * 2 * 9
