@@ -65,8 +65,8 @@ class GraphBuilder:
         self._values: dict[str, Value] = {}
         self._initializers: dict[str, NDArray[Any]] = {}
         self._inputs: list[str] = []
-        self._names: set[str] = set(reserved)
-        self._node_names: set[str] = set()
+        self._names = _Names(reserved)
+        self._node_names = _Names()
 
     def __contains__(self, value: str) -> bool:
         return value in self._values
@@ -96,7 +96,7 @@ class GraphBuilder:
 
     def add_initializer(self, hint: str, array: NDArray[Any]) -> str:
         """Store a constant; its name is `hint`, or `hint#2` and so on where that is taken."""
-        name = self._unique(hint, self._names)
+        name = self._names.take(hint)
         self._initializers[name] = array
         self._values[name] = Value(array.shape, array.dtype, constant=True)
         return name
@@ -132,10 +132,10 @@ class GraphBuilder:
             dynamic_axis = next((value.dynamic_axis for value in read if value.dynamic_axis is not None), None)
         names = []
         for hint, shape, dtype in outputs:
-            made = self._unique(hint, self._names)
+            made = self._names.take(hint)
             names.append(made)
             self._values[made] = Value(tuple(shape), np.dtype(dtype), constant, dynamic_axis)
-        unique = self._unique(name, self._node_names)
+        unique = self._node_names.take(name)
         self.nodes.append(Node(operator, list(inputs), list(names), unique, domain, attributes))
         return names
 
@@ -145,7 +145,6 @@ class GraphBuilder:
             node.inputs = [new if value == old else value for value in node.inputs]
             node.outputs = [new if value == old else value for value in node.outputs]
         self._values[new] = self._values.pop(old)
-        self._names.add(new)
 
     def made_since(self, since: int) -> set[str]:
         """Return the outputs of the nodes from number `since` on."""
@@ -198,11 +197,21 @@ class GraphBuilder:
             shape[value.dynamic_axis] = DYNAMIC_SIZE
         return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), shape)
 
-    @staticmethod
-    def _unique(hint: str, taken: set[str]) -> str:
-        name, number = hint, 1
-        while name in taken or not name:
+
+class _Names:
+    """Names given out so far; each only once."""
+
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        self._taken = set(reserved)
+        self._last: dict[str, int] = {}
+
+    def take(self, hint: str) -> str:
+        """Return `hint`, or `hint#2`, `hint#3`, ... where that is taken."""
+        number = self._last.get(hint, 1)
+        name = hint if number == 1 else f"{hint}#{number}"
+        while name in self._taken or not name:
             number += 1
             name = f"{hint}#{number}"
-        taken.add(name)
+        self._last[hint] = number
+        self._taken.add(name)
         return name

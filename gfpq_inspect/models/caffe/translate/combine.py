@@ -181,9 +181,12 @@ def axpy(context: LayerContext) -> None:
 @layer("MatMul")
 def matrix_product(context: LayerContext) -> None:
     """Product of the last two axes of two bottoms."""
-    context.parameters("matmul_param")
+    parameters = context.parameters("matmul_param")
     context.expect(bottoms=2, tops=1)
     left, right = context.shape(), context.shape(context.bottom(1))
+    for name, size in (("dim_1", left[-2:-1]), ("dim_2", left[-1:]), ("dim_3", right[-1:])):
+        if parameters.has(name) and (parameters.integer(name),) != size:
+            context.fail(f"{name} is {parameters.integer(name)}, its bottoms are {text_of(left)} and {text_of(right)}")
     if len(left) < 2 or len(left) != len(right) or left[:-2] != right[:-2] or left[-1] != right[-2]:
         context.fail(f"{text_of(left)} times {text_of(right)} is no matrix product over the last two axes")
     context.multiply_adds = prod(left) * right[-1]

@@ -97,8 +97,7 @@ class LayerContext:
             self._checked.add(field)
             self.problems += parameters.problems()
             self._check_unknown(parameters, field)
-            if self.problems:
-                raise LayerError
+            self.stop_if_faulty()
         return parameters
 
     def _check_unknown(self, parameters: Parameters, field: str) -> None:
@@ -393,6 +392,15 @@ class LayerContext:
         self.problems.append(
             Problem(what, self.layer.path or None, self.layer.name, line=self.layer.line, remedy=remedy)
         )
+
+    def stop_if_faulty(self) -> None:
+        """Give the layer up when problems were noted, before anything is computed from weights that are not there.
+
+        Raises:
+            LayerError: There are problems.
+        """
+        if self.problems:
+            raise LayerError
 
     def fail(self, what: str, remedy: str | None = None) -> NoReturn:
         """Note a problem and give the layer up.

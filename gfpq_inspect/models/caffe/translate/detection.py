@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,8 @@ def _prior_sizes(context: LayerContext, parameters: Parameters) -> NDArray[np.fl
         ratios.append(ratio)
         if parameters.flag("flip"):
             ratios.append(np.float32(1.0 / float(ratio)))
+    if not all(isfinite(value) for name in ("min_size", "max_size") for value in parameters.numbers(name)):
+        context.fail("a min_size or max_size is no finite number")
     smallest = [int(value) for value in parameters.numbers("min_size")]
     largest = [int(value) for value in parameters.numbers("max_size")]
     if not smallest or min(smallest) < 1:

@@ -13,6 +13,7 @@ from math import ceil, prod, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from gfpq_inspect.errors import ModelError
 from gfpq_inspect.models.caffe.schema import Parameters
 
 
@@ -26,6 +27,9 @@ def fill(
         shape: Shape of the blob.
         unset: Value where the file does not set the filler.
         seed_text: Seeds the random fillers.
+
+    Raises:
+        ModelError: A random filler's numbers are impossible.
     """
     if filler is None or not filler.present:
         return np.full(shape, unset, np.float32), f"constant {unset:g}"
@@ -39,7 +43,10 @@ def fill(
     if draw is None:
         return np.full(shape, unset, np.float32), f"constant {unset:g} (filler '{kind}' is not known)"
     seed = int.from_bytes(hashlib.sha256(seed_text.encode()).digest()[:8], "little")
-    array = draw(np.random.default_rng(seed), filler, shape).astype(np.float32)
+    try:
+        array = draw(np.random.default_rng(seed), filler, shape).astype(np.float32)
+    except (ValueError, OverflowError) as error:
+        raise ModelError(filler.problem(f"filler '{kind}' cannot draw ({error})", "correct its numbers")) from error
     return array, f"random, filler '{kind}' (Caffe would draw other numbers)"
 
 

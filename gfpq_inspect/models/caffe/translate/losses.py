@@ -7,11 +7,16 @@ from math import prod
 import numpy as np
 
 from gfpq_inspect.models.caffe.schema import Parameters
-from gfpq_inspect.models.caffe.translate.context import LayerContext, text_of
+from gfpq_inspect.models.caffe.translate.context import MAX_CONSTANT_ELEMENTS, LayerContext, text_of
 from gfpq_inspect.models.caffe.translate.registry import layer
 
 _SMALLEST = np.finfo(np.float32).tiny
 _LOG_FLOOR = np.float32(1e-20)
+
+
+def _refuse_many_classes(context: LayerContext, classes: int) -> None:
+    if classes > MAX_CONSTANT_ELEMENTS:
+        context.fail(f"{classes} classes are too many", "correct the layer's bottoms")
 
 
 def _total(context: LayerContext, value: str) -> str:
@@ -198,6 +203,7 @@ def hinge_loss(context: LayerContext) -> None:
     context.mixes_samples("a loss is one number for the batch")
     shape = context.shape()
     labels = _Labels(context, (shape[0], prod(shape[1:])), 1, None)
+    _refuse_many_classes(context, labels.classes)
     scores = context.reshape(context.bottom(), (labels.outer, labels.classes))
     numbers = np.arange(labels.classes, dtype=np.int64)[None]
     flat = context.reshape(labels.indices, (labels.outer, 1))
@@ -261,6 +267,7 @@ def accuracy(context: LayerContext) -> None:
 
 
 def _accuracy_of_classes(context: LayerContext, labels: _Labels, right: str) -> str:
+    _refuse_many_classes(context, labels.classes)
     numbers = np.arange(labels.classes, dtype=np.int64)[None, :, None]
     shape = (labels.outer, labels.classes, labels.inner)
     own = _as_number(context, context.emit("Equal", labels.indices, numbers, shape=shape, dtype=np.bool_))

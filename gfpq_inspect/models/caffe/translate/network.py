@@ -45,10 +45,12 @@ def translate(net: Net, input_shapes: Mapping[str, tuple[int, ...]] | None = Non
     found = _walk(net, shapes)
     problems.extend(found.problems.found())
     problems.raise_if_any()
-    graph = found.builder.finish(net.name, net.outputs)
+    # An output that no layer made belongs to a fault that reading the network has found already.
+    outputs = tuple(value for value in net.outputs if value in found.builder)
+    graph = found.builder.finish(net.name, outputs)
     origin = replace(net.origin, notes=tuple(dict.fromkeys((*net.origin.notes, *net.notes))))
     batchable = not found.mixing and _keeps_samples_apart(net, shapes, found)
-    return Model(graph, tuple(found.layers), tuple(found.inputs), net.outputs, origin, batchable)
+    return Model(graph, tuple(found.layers), tuple(found.inputs), outputs, origin, batchable)
 
 
 def _input_shapes(net: Net, given: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, ...]], Problems]:
@@ -136,6 +138,8 @@ def _add_layer(done: _Translation, net: Net, layer: NetLayer, *, shapes_only: bo
     if known is None:
         done.problems.add(_unknown_type(layer))
         return
+    if not layer.tops:
+        return  # Silence, and losses whose top Caffe would invent: nothing can be asked of them
     if not all(value in done.builder for value in layer.bottoms):
         # A layer above failed; of this one only what shapes do not decide can be said.
         if known.needs_weights and not layer.blobs and not net.allow_missing:
@@ -164,8 +168,7 @@ def _add_layer(done: _Translation, net: Net, layer: NetLayer, *, shapes_only: bo
     done.problems.extend(context.problems)
     if not context.problems:
         done.mixing |= context.mixing is not None
-        if layer.tops:
-            done.layers.append(_row(layer, context))
+        done.layers.append(_row(layer, context))
 
 
 def _unknown_type(layer: NetLayer) -> Problem:
@@ -229,6 +232,8 @@ def _keeps_samples_apart(net: Net, shapes: Mapping[str, tuple[int, ...]], found:
         if layer.kind is LayerKind.CONSTANT:
             continue
         for value in layer.outputs:
+            if value not in found.builder or value not in larger.builder:
+                return False
             shape, grown = found.builder.shape(value), larger.builder.shape(value)
             if shape[:1] != (batch,) or grown[:1] != (batch + 1,) or shape[1:] != grown[1:]:
                 return False

@@ -121,7 +121,9 @@ def power(context: LayerContext) -> None:
     parameters = context.parameters("power_param")
     value = _single(context)
     exponent, scale, shift = (np.float32(parameters.number(name)) for name in ("power", "scale", "shift"))
-    if exponent * scale == 0:
+    with np.errstate(all="ignore"):
+        is_constant = exponent * scale == 0
+    if is_constant:
         with np.errstate(all="ignore"):
             constant = np.float32(1) if exponent == 0 else np.power(shift, exponent, dtype=np.float32)
         size = context.emit("Shape", value, shape=(len(context.shape()),), dtype=np.int64)
@@ -151,11 +153,11 @@ def exponential(context: LayerContext) -> None:
     base, scale, shift = (np.float32(parameters.number(name)) for name in ("base", "scale", "shift"))
     if base != -1 and not _positive(base):
         context.fail(f"exp_param.base is {base:g}", "give a positive base, or -1 for e")
-    logarithm = np.float32(1) if base == -1 else np.log(base)
-    inner = np.float32(logarithm * scale)
     outer = np.float32(1)
-    if shift != 0:
-        outer = np.exp(shift) if base == -1 else np.power(base, shift)
+    with np.errstate(all="ignore"):
+        inner = np.float32(scale if base == -1 else np.log(base) * scale)
+        if shift != 0:
+            outer = np.exp(shift) if base == -1 else np.power(base, shift)
     if inner != 1:
         value = context.emit("Mul", value, inner)
     value = context.emit("Exp", value)

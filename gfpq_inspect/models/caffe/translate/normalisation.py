@@ -23,6 +23,7 @@ def batch_norm(context: LayerContext) -> None:
     epsilon = np.float32(parameters.number("eps"))
     context.expect_blobs(3)
     stored = [context.blob(i, role, (size,)) for i, (role, size) in enumerate(_batch_norm_blobs(channels))]
+    context.stop_if_faulty()
     stored_statistics = context.layer.phase == "TEST"
     if parameters.has("use_global_stats"):
         stored_statistics = parameters.flag("use_global_stats")
@@ -142,6 +143,7 @@ def forked_batch_norm(context: LayerContext) -> None:
         offset = context.weight(1, "bias", along, stored_as=stored_as, filler=parameters.sub("bias_filler"))
         mean = context.weight(2, "mean", along, stored_as=stored_as)
         variance = context.blob(3, "variance", stored_as, unset=1.0)
+        context.stop_if_faulty()
         if (variance < 0).any():
             context.fail(
                 "its fourth blob has negative values, so it is no variance",

@@ -91,6 +91,7 @@ def _sequence(context: LayerContext, parameters: Parameters, states: int) -> Seq
             f"its bottoms {text_of(shape)} and {text_of(going_on)} with num_output {hidden} make no sequence",
             "the first is (steps, samples, ...), the second (steps, samples)",
         )
+    context.check_size((shape[0], shape[1], 4 * hidden))
     if shape[0] > _MAX_STEPS:
         context.fail(f"{shape[0]} time steps are more than {_MAX_STEPS}", "shorten the sequence (--input-shape)")
     if static and context.shape(context.bottom(2))[:1] != shape[1:2]:

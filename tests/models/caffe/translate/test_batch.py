@@ -98,3 +98,32 @@ def test_constants_do_not_count(tmp_path):
     model = build(tmp_path, text)
     assert model.batchable
     assert [layer.kind.value for layer in model.layers] == ["input", "constant", "constant", "compute"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest"),
+    [
+        ("InnerProduct", "inner_product_param { num_output: 3 }"),
+        ("InnerProduct", "inner_product_param { num_output: 3 axis: 2 }"),
+        ("Convolution", CONV),
+        ("Flatten", ""),
+        ("Reshape", "reshape_param { shape { dim: 0 dim: -1 } }"),
+        ("ArgMax", ""),
+        ("Scale", ""),
+        ("MVN", ""),
+    ],
+)
+def test_layers_after_a_filter_take_what_is_left(kind, rest, tmp_path):
+    """How many items Filter leaves is known at run time only; layers after it must not have the count written in."""
+    after = layer_text(kind, "kept", rest, name="after")
+    text = inputs_text({"x": (5, 2, 4, 4), "s": (5,)}) + layer_text("Filter", "x s", tops="kept", name="filter") + after
+    x, selector = numbers(5, 2, 4, 4), np.array([1, 0, 0, 1, 1], np.float32)
+    made = run_model(build(tmp_path, text), {"x": x, "s": selector})["after"]
+    direct = build(tmp_path, inputs_text({"kept": (3, 2, 4, 4)}) + after)
+    np.testing.assert_allclose(made, run_model(direct, {"kept": x[selector > 0]})["after"], rtol=1e-6, atol=1e-6)
+
+
+def test_layers_without_tops_vanish(tmp_path):
+    loss = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "t" }\n'
+    text = inputs_text({"x": (2, 3), "t": (2,)}) + layer_text("ReLU", "x") + loss
+    assert [layer.key for layer in build(tmp_path, text, keep_losses=True).layers] == ["input", "layer"]
