@@ -1,0 +1,187 @@
+"""Bandwidth, as ratios of what the same GPU reaches in the same run."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import cupy
+import numpy as np
+
+from .library import APPLY_ONLY, INIT, SUCCESS, Library, Parameter, block_of
+from .report import Measurement, Report
+
+SIZES = (13_107_200, 268_435_456)
+READ = r"""
+extern "C" __global__ void __launch_bounds__(512) read_all(const uint4* data, size_t packs, unsigned* out) {
+    unsigned sum = 0;
+    const size_t tile = 512 * 4;
+    for (size_t base = blockIdx.x * tile; base < packs; base += gridDim.x * tile) {
+        uint4 v[4];
+        #pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const size_t at = base + threadIdx.x + i * 512;
+            v[i] = at < packs ? data[at] : make_uint4(0, 0, 0, 0);
+        }
+        #pragma unroll
+        for (int i = 0; i < 4; ++i) sum ^= v[i].x ^ v[i].y ^ v[i].z ^ v[i].w;
+    }
+    if (sum == 0x12345678u) *out = sum;
+}
+"""
+
+
+def time_us(work: Callable[[], object], calls: int, rounds: int = 7) -> float:
+    """Median over rounds of the time of one call, many queued at a time."""
+    for _ in range(3):
+        work()
+    times = []
+    for _ in range(rounds):
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        begin.record()
+        for _ in range(calls):
+            work()
+        end.record()
+        end.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(begin, end) * 1e3 / calls)
+    return statistics.median(times)
+
+
+def copier(target: Any, source: Any) -> Callable[[], None]:
+    """The driver's device-to-device copy of one array to another."""
+    return lambda: cupy.cuda.runtime.memcpyAsync(target.data.ptr, source.data.ptr, source.nbytes, 3, 0)
+
+
+class Speed:
+    """The measurements.
+
+    Args:
+        report: Takes them.
+        gpu: libgfpq_gpu.
+        kernels: gfpq_inspect.quantize.cuda_kernels.
+    """
+
+    def __init__(self, report: Report, gpu: Library, kernels: Any) -> None:
+        self.report, self.gpu, self.kernels = report, gpu, kernels
+
+    def run(self) -> None:
+        """APPLY, INIT and the similarity kernel on both sizes."""
+        for elements in SIZES:
+            self._floats(elements, 100 if elements < 1 << 25 else 20)
+            self._doubles(elements // 2, 100 if elements < 1 << 25 else 20)
+            cupy.get_default_memory_pool().free_all_blocks()
+
+    def _measure(
+        self,
+        operation: str,
+        size: tuple[int, int],
+        work: Callable[[], object],
+        *,
+        calls: int,
+        baseline: Measurement | None = None,
+        goal: float | None = None,
+    ) -> Measurement:
+        """Time one operation; `size` is the number of elements and the bytes that each of them needs moved."""
+        elements, bytes_each = size
+        name = "itself" if baseline is None else baseline.operation
+        measurement = Measurement(operation, elements, time_us(work, calls), bytes_each * elements, 1.0, name, goal)
+        if baseline is not None:
+            measurement.ratio = measurement.rate / baseline.rate
+        self.report.measure(measurement)
+        return measurement
+
+    def _floats(self, elements: int, calls: int) -> None:
+        data = cupy.random.default_rng(1).standard_normal(elements, dtype=cupy.float32)
+        other, out = cupy.empty_like(data), cupy.empty_like(data)
+        copy = self._measure("device-to-device copy", (elements, 8), copier(other, data), calls=calls)
+        self._library(data, calls, copy)
+        apply = self.kernels.apply
+        self._measure(
+            "CuPy APPLY 8 bit, out of place",
+            (elements, 8),
+            lambda: apply(data, 8, -90, out=out),
+            calls=calls,
+            baseline=copy,
+        )
+        self._similarity((data, other, out), calls)
+
+    def _doubles(self, elements: int, calls: int) -> None:
+        data = cupy.random.default_rng(2).standard_normal(elements)
+        other = cupy.empty_like(data)
+        copy = self._measure("device-to-device copy of float64", (elements, 16), copier(other, data), calls=calls)
+        self._library(data, calls, copy)
+
+    def _library(self, data: Any, calls: int, copy: Measurement) -> None:
+        """What a caller gets, counted as one read and one write, though INIT reads twice."""
+        wanted = data.dtype == np.float32
+        for bits in (8, 16):
+            apply, init = Parameter.of(APPLY_ONLY, block_of(-90 if bits == 8 else -1100)), Parameter.of(INIT)
+            for name, parameter, goal in (("APPLY", apply, 0.9), ("INIT", init, 0.6), ("INIT, no block", None, None)):
+
+                def work(bits: int = bits, parameter: Parameter | None = parameter) -> None:
+                    code = self.gpu.gpu(data.data.ptr, data.size, bits, parameter, size=data.itemsize)
+                    assert code == SUCCESS, code
+
+                self._measure(
+                    f"libgfpq_gpu {name} {data.dtype} {bits} bit, in place",
+                    (data.size, 2 * data.itemsize),
+                    work,
+                    calls=calls,
+                    baseline=copy,
+                    goal=goal if wanted else None,
+                )
+
+    def _similarity(self, arrays: tuple[Any, Any, Any], calls: int) -> None:
+        data, second, third = arrays
+        elements = data.size
+        read = cupy.RawKernel(READ, "read_all")
+        attributes = cupy.cuda.Device().attributes
+        blocks = attributes["MultiProcessorCount"] * (attributes["MaxThreadsPerMultiProcessor"] // 512)
+        arguments = (data, np.uint64(elements // 4), cupy.zeros(1, cupy.uint32))
+        baseline = self._measure("plain read", (elements, 4), lambda: read((blocks,), (512,), arguments), calls=calls)
+        noise = cupy.random.default_rng(3).standard_normal(elements, dtype=cupy.float32)
+        second[...] = data + np.float32(0.01) * noise
+        third[...] = data - np.float32(0.02)
+        del noise
+        x, y, z = (array.reshape(1, elements) for array in (data, second, third))
+        for name, lanes in (("one lane", [y]), ("two lanes", [y, z])):
+            self._measure(
+                f"similarity, {name}",
+                (elements, 4 + 4 * len(lanes)),
+                lambda lanes=lanes: self.kernels.similarity(x, lanes),
+                calls=calls,
+                baseline=baseline,
+                goal=0.9,
+            )
+
+    def variants(self) -> None:
+        """APPLY at 8 and 16 bit with other block sizes and unrolling: which are best on this GPU."""
+        lines = []
+        for elements in SIZES:
+            for block in (256, 512, 1024):
+                for unroll in (1, 2, 4, 8):
+                    ratios = self._variant(elements, block, unroll)
+                    text = ", ".join(f"{bits} bit {ratio:.3f}" for bits, ratio in ratios.items())
+                    lines.append(f"{elements:>11} block {block:>4} unroll {unroll}: {text}")
+                    print("   " + lines[-1], flush=True)
+            cupy.get_default_memory_pool().free_all_blocks()
+        self.report.texts["variants of APPLY, ratio to a copy"] = "\n".join(lines)
+
+    def _variant(self, elements: int, block: int, unroll: int) -> dict[int, float]:
+        data = cupy.random.default_rng(1).standard_normal(elements, dtype=cupy.float32)
+        other = cupy.empty_like(data)
+        calls = 100 if elements < 1 << 25 else 10
+        copy = time_us(copier(other, data), calls, 3)
+        attributes = cupy.cuda.Device().attributes
+        resident = attributes["MultiProcessorCount"] * (attributes["MaxThreadsPerMultiProcessor"] // block)
+        grid = (min(-(-elements // (block * unroll * 4)), resident),)
+        text = self.kernels.source(GFPQ_BLOCK=block, GFPQ_UNROLL=unroll)
+        module = cupy.RawModule(code=text, options=("-std=c++17",))
+        ratios = {}
+        for bits, delta in ((8, -90), (16, -1100)):
+            kernel = module.get_function(f"gfpq_apply_float32_{bits}")
+            arguments = (data, data, np.uint64(elements), np.int32(delta), np.uint64(0), np.int32(0))
+            time = time_us(lambda kernel=kernel, arguments=arguments: kernel(grid, (block,), arguments), calls, 3)
+            ratios[bits] = copy / time
+        return ratios
