@@ -355,7 +355,7 @@ def channel_bars(channels: Mapping[str, Any]) -> Spec:
             "name": "SQNR",
             "y": [values[i] for i in order],
             "customdata": [[i, saturated[i]] for i in order],
-            "marker": {"color": palette.DATA},
+            "marker": {"color": palette.FLOAT_FILL},
             "hovertemplate": f"{shown}<extra></extra>",
         }
     ]

@@ -27,6 +27,7 @@ BYTES_A_LAYER = 3_000
 SMALLEST_DETAILS_BUDGET = 96_000
 PAGE_LIMIT = 5_000_000
 SHELL_LIMIT = 120_000
+SHOWN_OUTPUTS = 8
 NAME_IN_TEXT = 80
 LONGEST_TEXT = 600
 CHART_SLOT = "\N{LEFTWARDS ARROW}chart library\N{RIGHTWARDS ARROW}"
@@ -150,6 +151,7 @@ def page_context(result: Result, difference: Difference | None) -> dict[str, Any
         "rows": rows,
         "not_compared": reasons(story.not_compared(result)),
         "plain_rows": story.worst_first(result)[:PLAIN_TABLE_ROWS],
+        "outputs": story.outputs(result)[:SHOWN_OUTPUTS],
         "lanes": story.lanes_shown(result),
         "difference": difference,
         "metrics": metric_help(),
@@ -168,8 +170,8 @@ def tiles(result: Result) -> list[tuple[str, str, str]]:
     flagged = sum(row.verdict is Verdict.FLAGGED for row in judged)
     watched = sum(row.verdict is Verdict.WATCH for row in judged)
     found = [("flagged layers", f"{flagged}", f"of {len(judged)} judged, {watched} to watch")]
-    outputs = [row for row in result.layers if row.is_output and story.judged_scores(result, row)]
-    for label, rows in (("worst output", outputs), ("worst layer", judged)):
+    scored = [row for row in judged if story.judged_scores(result, row)]
+    for label, rows in (("worst output", story.outputs(result)), ("worst layer", scored)):
         row = min(rows, key=lambda candidate: story.badness(result, candidate), default=None)
         scores = story.judged_scores(result, row) if row is not None else None
         if row is not None and scores is not None:

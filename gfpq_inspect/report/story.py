@@ -73,6 +73,12 @@ def worst_first(result: Result) -> list[LayerRow]:
     return sorted(rows, key=lambda row: badness(result, row))
 
 
+def outputs(result: Result) -> list[LayerRow]:
+    """Network outputs that the judged comparison scores, the worst first."""
+    rows = [row for row in result.layers if row.is_output and judged_scores(result, row)]
+    return sorted(rows, key=lambda row: badness(result, row))
+
+
 def counted(result: Result) -> list[LayerRow]:
     """Rows that count against the verdict, in network order."""
     keys = set(result.judgement.flagged) | set(result.judgement.failed_outputs)
@@ -185,7 +191,8 @@ def models_text(result: Result) -> str:
     names = [model.weights_file or model.structure_file or model.name for model in result.run.models]
     shown = [shortened(name, NAME_WIDTH) for name in names]
     if len(shown) == 1:
-        return f"{shown[0]} against its own {result.run.bits}-bit form"
+        form = f"{result.run.bits}-bit form" if result.run.bits else "float form"
+        return f"{shown[0]} against its own {form}"
     return " against ".join(shown)
 
 

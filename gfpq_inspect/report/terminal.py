@@ -108,11 +108,10 @@ def print_verdict(result: Result, console: Console, glyphs: Glyphs) -> None:
 
 def print_outputs(result: Result, console: Console, glyphs: Glyphs) -> None:
     """Print the judged scores of each network output."""
-    outputs = [row for row in result.layers if row.is_output and story.judged_scores(result, row)]
-    if not outputs:
-        return
-    section(console, "Network outputs")
-    print_layers(result, sorted(outputs, key=lambda row: story.badness(result, row))[:WORST_AT_LEAST], console, glyphs)
+    outputs = story.outputs(result)
+    if outputs:
+        section(console, "Network outputs")
+        print_layers(result, outputs[:WORST_AT_LEAST], console, glyphs)
 
 
 def print_first_bad(result: Result, console: Console) -> None:

@@ -60,7 +60,7 @@ export async function drawChart(place, options) {
   const key = {};
   place.chartKey = key;
   if (!place.querySelector(".js-plotly-plot")) {
-    fill(place, make("div", { class: "pending", role: "status" }, "Loading charts …"));
+    fill(place, make("div", { class: "pending" }, "Loading charts …"));
   }
   let plotly;
   try {
@@ -75,7 +75,7 @@ export async function drawChart(place, options) {
   spec.layout.hoverlabel = { ...spec.layout.hoverlabel, bgcolor: dark ? "#1d232b" : "#fff", bordercolor: dark ? "#2b323b" : "#d8dee4" };
   options.adjust?.(spec, dark);
   const existing = place.querySelector(".js-plotly-plot");
-  const frame = existing ?? make("div", { role: "img" });
+  const frame = existing ?? make("div", { role: "figure" });
   frame.setAttribute("aria-label", label);
   if (!existing) fill(place, frame);
   await plotly.react(frame, spec.data, spec.layout, CONFIG);

@@ -23,7 +23,7 @@ export function layerSummary(data, position, store) {
     );
   const parts = shares(data, position);
   return [
-    make("h3", { class: "layer-title", style: { fontSize: "14px", marginTop: "0" } }, make("bdi", {}, shortened(data.key[position], 120))),
+    make("h2", { class: "layer-title", style: { fontSize: "14px", marginTop: "0" } }, make("bdi", {}, shortened(data.key[position], 120))),
     make("p", { class: "muted" }, shortened(data.type[position], 60), " · ", verdictChip(data.verdict[position])),
     data.cause[position] ? make("p", {}, `Cause: ${visible(data.causeReason[position] || data.cause[position])}`) : null,
     rows.length
@@ -56,9 +56,9 @@ export async function drawLayer(data, state, store) {
   if (data.positions.get(store.get().layer) !== position || store.get().view !== "layer") return;
   grid.replaceChildren(scoresPanel(data, position, found.scores ?? {}), madePanel(data, position));
   if (found.coefficients) grid.append(coefficientsPanel(found.coefficients));
+  for (const entry of found.figures ?? []) grid.append(chartPanel(data, position, entry));
   const spreads = spreadsPanel(data, found.scores ?? {});
   if (spreads) grid.append(spreads);
-  for (const entry of found.figures ?? []) grid.append(chartPanel(data, position, entry));
   for (const table of found.tables ?? []) grid.append(tablePanel(table));
   if (!found.figures && hasScores(data, data.judged, position)) {
     const trimmed = data.raw.trimmed.includes(position);
@@ -103,7 +103,7 @@ function heading(data, position) {
   return make(
     "div",
     {},
-    make("p", {}, verdictChip(data.verdict[position]), make("span", { class: "muted" }, ` ${shortened(data.type[position], 60)}`), data.status[position] === "OK" ? null : make("span", { class: "muted" }, ` · ${data.status[position]}`)),
+    make("p", { class: "lead" }, verdictChip(data.verdict[position]), make("span", { class: "muted" }, shortened(data.type[position], 60)), data.status[position] === "OK" ? null : make("span", { class: "muted" }, data.status[position])),
     make("h1", { class: "layer-title", tabindex: "-1", id: "layer-heading" }, make("bdi", {}, visible(data.key[position]))),
     make("dl", { class: "facts", style: { marginTop: "10px" } }, all.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
   );
@@ -186,9 +186,7 @@ function spreadsPanel(data, side) {
   );
   if (!rows.length) return null;
   const head = ["lane", "score", "mean", "5th percentile", "lowest", "lowest at"].map((title, at) => make("th", { scope: "col", class: at > 1 && at < 5 ? "number" : null }, title));
-  const section = panel("Over the samples", make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": "Scores over samples" }, make("table", {}, make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows))));
-  section.classList.add("wide");
-  return section;
+  return panel("Over the samples", make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": "Scores over samples" }, make("table", {}, make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows))));
 }
 
 function chartPanel(data, position, entry) {
@@ -200,7 +198,8 @@ function chartPanel(data, position, entry) {
 }
 
 function tablePanel(table) {
-  const head = table.columns.map((title) => make("th", { scope: "col" }, visible(title)));
+  const number = (at) => table.rows.every((row) => typeof row[at] !== "string");
+  const head = table.columns.map((title, at) => make("th", { scope: "col", class: number(at) ? "number" : null }, visible(title)));
   const body = table.rows.map((row) => make("tr", {}, row.map((value) => cell(typeof value === "string" ? make("bdi", {}, shortened(value, 80)) : numberText(value), typeof value === "number"))));
   return panel(table.title, make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": visible(table.title) }, make("table", {}, make("thead", {}, make("tr", {}, head)), make("tbody", {}, body))));
 }

@@ -6,7 +6,7 @@ import { chosenColumns } from "./table.js";
 
 /** A choice with a label. */
 export function choice(label, options, value, pick) {
-  const select = make("select", { onchange: () => pick(select.value) });
+  const select = make("select", { "aria-label": label, onchange: () => pick(select.value) });
   for (const [key, title] of options) select.append(make("option", { value: key }, title));
   select.value = value;
   return make("label", {}, `${label} `, select);
