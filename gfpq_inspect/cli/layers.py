@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from gfpq_inspect.models.model import Layer, Model
 
 
+WIDTH_OF_FILES = 240
+"""Columns of the table where it does not go to a terminal."""
+
+
 def layers(
     net: Annotated[Path, typer.Argument(metavar="NET", help="A prototxt, a caffemodel or an ONNX model.")],
     weights: Annotated[Path | None, typer.Argument(metavar="[WEIGHTS]", help="The weights of a Caffe network.")] = None,
@@ -162,6 +166,9 @@ def _print_table(summary: dict[str, Any]) -> None:
         # Text, not markup: names come from the file.
         table.add_row(*(Text(visible(cell)) for cell in cells))
     console = Console()
+    if not console.is_terminal:
+        # Whoever reads a pipe or a file wants lines whole.
+        console = Console(width=WIDTH_OF_FILES)
     console.print(table)
     quantized_rows = sum(bool(row["quantized"]) for row in summary["layers"])
     console.print(
