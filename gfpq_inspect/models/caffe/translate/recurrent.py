@@ -46,18 +46,43 @@ def lstm(context: LayerContext) -> None:
     sequence = _sequence(context, parameters, states=2)
     inputs, w_hidden, _ = _input_terms(context, parameters, sequence, rows=4 * sequence.hidden, blobs_after=1)
     hidden, cell = sequence.state
-    size = (sequence.samples, sequence.hidden)
     outputs = []
     for step in range(sequence.steps):
         going_on = _continuation(context, sequence, step)
         gates = _recurrent_term(context, hidden, going_on, w_hidden, inputs[step])
-        parts = context.emit_many("Split", [gates, np.full(4, size[1], np.int64)], [(size, np.float32)] * 4, axis=1)
-        let_in, keep, let_out = (context.emit("Sigmoid", part) for part in parts[:3])
-        kept = context.emit("Mul", context.emit("Mul", keep, going_on), cell)
-        cell = context.emit("Add", kept, context.emit("Mul", let_in, context.emit("Tanh", parts[3])))
-        hidden = context.emit("Mul", let_out, context.emit("Tanh", cell))
+        cell, hidden = _cell(context, gates, going_on, cell)
         outputs.append(hidden)
     _finish(context, sequence, outputs, (hidden, cell))
+
+
+@layer("LSTMUnit")
+def lstm_unit(context: LayerContext) -> None:
+    """One step of an LSTM: bottoms c (1, N, D), gates (1, N, 4 D), cont (1, N); tops c and h."""
+    context.expect(bottoms=3, tops=range(1, 3))
+    shape, gates, going_on = (context.shape(bottom) for bottom in context.bottoms)
+    if len(shape) != 3 or shape[0] != 1 or gates != (1, shape[1], 4 * shape[2]) or prod(going_on) != shape[1]:
+        shapes = ", ".join(text_of(context.shape(bottom)) for bottom in context.bottoms)
+        context.fail(f"its bottoms {shapes} do not fit", "they are c (1, N, D), gates (1, N, 4 D) and cont (1, N)")
+    context.mixes_samples("axis 0 counts time steps, not samples")
+    size = shape[1:]
+    made = _cell(
+        context,
+        context.reshape(context.bottom(1), gates[1:]),
+        context.reshape(context.bottom(2), (shape[1], 1)),
+        context.reshape(context.bottom(), size),
+    )
+    for index, value in enumerate(made):
+        context.output(context.reshape(value, shape), index)
+
+
+def _cell(context: LayerContext, gates: str, going_on: str, cell: str) -> tuple[str, str]:
+    """Emit the new cell and hidden state (N, D) from the gates' inputs (N, 4 D), in the order i, f, o, g."""
+    size = context.shape(cell)
+    parts = context.emit_many("Split", [gates, np.full(4, size[1], np.int64)], [(size, np.float32)] * 4, axis=1)
+    let_in, keep, let_out = (context.emit("Sigmoid", part) for part in parts[:3])
+    kept = context.emit("Mul", context.emit("Mul", keep, going_on), cell)
+    new_cell = context.emit("Add", kept, context.emit("Mul", let_in, context.emit("Tanh", parts[3])))
+    return new_cell, context.emit("Mul", let_out, context.emit("Tanh", new_cell))
 
 
 @layer("RNN", needs_weights=True)
