@@ -37,9 +37,11 @@ from gfpq_inspect.analyze.points import has_quant_layers, points_of
 from gfpq_inspect.analyze.progress import Progress, Silence
 from gfpq_inspect.analyze.result import ModelFacts, Result, Run, Timing
 from gfpq_inspect.analyze.rows import TableRow, table_rows
+from gfpq_inspect.analyze.task import AccuracyMeter
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD, judge_rows, judgement_of, rules_for
 from gfpq_inspect.analyze.weights import WeightTable
-from gfpq_inspect.errors import UsageError
+from gfpq_inspect.errors import InputError, UsageError
+from gfpq_inspect.inputs.labels import Labels
 from gfpq_inspect.inputs.source import SampleSource
 from gfpq_inspect.models.model import Layer, Model
 from gfpq_inspect.models.pair import Pairing, pair_inputs, pair_layers
@@ -61,6 +63,7 @@ class ComparisonRequest:
         workers: Batches in flight, one thread each.
         batch: Samples a batch, or None to choose; no figure depends on it.
         view: 'as stored' or 'folded', for the record.
+        labels: True classes, for the accuracy of every lane, or None.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
     """
@@ -75,6 +78,7 @@ class ComparisonRequest:
     workers: int = 2
     batch: int | None = None
     view: str = "as stored"
+    labels: Labels | None = None
     command: str = ""
     timing: bool = True
 
@@ -123,6 +127,12 @@ class _Session:
             self._models[Side.SECOND] = request.second
         second, quantized = request.second is not None, request.bits is not None
         self._comparisons = comparisons_for(second=second, quantized=quantized)
+        labels = request.labels
+        if labels is not None and len(labels.classes) < request.source.count:
+            raise InputError(
+                f"there are {len(labels.classes)} labels ({labels.origin}) for {request.source.count} samples; "
+                "give a label for each sample."
+            )
         self._rules = rules_for(request.judge, request.threshold, self._comparisons, second=second, quantized=quantized)
 
     def run(self) -> Result:
@@ -136,7 +146,8 @@ class _Session:
             size = self._batch_size(engine, feeder, facts)
         with _one_thread_a_worker(self._request.workers):
             deltas, magnitudes = self._calibrate(engine, feeder, size)
-            collected, partial = self._measure(engine, feeder, size, deltas)
+            accuracy = AccuracyMeter(self._request.labels) if self._request.labels is not None else None
+            collected, partial = self._measure(engine, feeder, size, deltas, accuracy)
         with self._phase("judge"):
             rows = judge_rows(layer_rows(table, collected, facts, self._request.source.identities), self._rules)
             names = {(side, value): row.row.key for row in table for side, value in row.row.values.items()}
@@ -154,6 +165,7 @@ class _Session:
             coefficients=tuple(coefficients),
             findings=(finding,),
             timing=self._timing() if self._request.timing else None,
+            details={"task": accuracy.result()} if accuracy is not None else {},
         )
 
     @contextmanager
@@ -189,6 +201,7 @@ class _Session:
             weights=WeightTable(self._models, bits),
             bits=bits,
             per_sample=self._request.coefficients == "sample",
+            captured=tuple(row.row.key for row in table if row.is_output) if self._request.labels else (),
         )
 
     def _batch_size(self, engine: LayeredEngine, feeder: Feeder, facts: Facts) -> int:
@@ -224,7 +237,12 @@ class _Session:
         return deltas.tolist(), magnitudes.tolist()
 
     def _measure(
-        self, engine: LayeredEngine, feeder: Feeder, size: int, deltas: list[int] | None
+        self,
+        engine: LayeredEngine,
+        feeder: Feeder,
+        size: int,
+        deltas: list[int] | None,
+        accuracy: AccuracyMeter | None,
     ) -> tuple[Collected, bool]:
         """Run all lanes over all samples; stops early, with what there is, when interrupted."""
         collected = Collected.empty(engine.experiment)
@@ -236,8 +254,10 @@ class _Session:
 
         with self._phase("measure"):
             try:
-                for _, measurement in run_in_order(feeder.batches(size), work, self._request.workers, watch.stop):
+                for batch, measurement in run_in_order(feeder.batches(size), work, self._request.workers, watch.stop):
                     collected.add(measurement)
+                    if accuracy is not None:
+                        accuracy.add(batch.first, batch.samples, measurement.captured)
             except KeyboardInterrupt:
                 if not collected.samples:
                     raise

@@ -54,8 +54,8 @@ def test_overwritten(network: Model, bits: int) -> None:
     assert found.severity == "error"
     assert found.title == "Float master overwritten"
     assert found.measured == (
-        "All 3 convolution weights of the second model equal the first model's quantized ones, bit by bit, while 4 of 4 "
-        "biases, BatchNorm and Scale parameters did move."
+        "All 3 convolution weights of the second model equal the first model's quantized ones, bit by bit, while "
+        "4 of 4 biases, BatchNorm and Scale parameters did move."
     )
     assert found.layers == ("conv1", "branch_a", "branch_b")
     assert found.why

@@ -21,7 +21,7 @@ from gfpq_inspect.analyze.engine.interface import (
 )
 from gfpq_inspect.analyze.engine.plan import Action, Value, plan_calibration, plan_measurement
 from gfpq_inspect.analyze.engine.quantizer import Quantizer
-from gfpq_inspect.analyze.engine.rows import RowMeasurer
+from gfpq_inspect.analyze.engine.rows import Measurer, RowMeasurer
 from gfpq_inspect.analyze.engine.steps import Step, StepBuilder
 from gfpq_inspect.analyze.engine.tensors import (
     as_floating,
@@ -45,6 +45,7 @@ class LayeredEngine:
 
     Args:
         experiment: What to run.
+        measurer: What is done with each row's tensors; by default the scores of the experiment's comparisons.
 
     Raises:
         ModelError: A layer that ONNX Runtime refuses.
@@ -52,7 +53,7 @@ class LayeredEngine:
 
     name = "layered (ONNX Runtime, one session a layer)"
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, measurer: Measurer | None = None) -> None:
         self.experiment = experiment
         self._points = {(point.side, point.value, point.bits): i for i, point in enumerate(experiment.points)}
         self._steps: dict[Side, list[Step]] = {}
@@ -64,7 +65,7 @@ class LayeredEngine:
         self._calibration_plan = plan_calibration(self._steps, points, given)
         self._lanes_of = {side: [lane for lane in experiment.lanes if lane.side is side] for side in experiment.models}
         self._constants = _constant_values(self._steps)
-        self._row_measurer = RowMeasurer(experiment, self._constants)
+        self._row_measurer: Measurer = measurer or RowMeasurer(experiment, self._constants)
         self.layer_count = sum(len(sequence) for sequence in self._steps.values())
 
     def _build(self, side: Side, model: Model) -> list[Step]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -72,6 +73,22 @@ def _groups(experiment: Experiment) -> list[_Group]:
             shares = (reference.side, (data, weight, both))
         groups.append(_Group(reference, lanes, tuple(columns), shares))
     return groups
+
+
+class Measurer(Protocol):
+    """Told of every row's tensors while they are there."""
+
+    def empty(self, samples: int) -> Measurement:
+        """A measurement of which nothing is known yet."""
+        ...
+
+    def measure(self, index: int, live: LiveTensors, samples: int, into: Measurement) -> None:
+        """Look at one row in all lanes."""
+        ...
+
+    def capture(self, live: LiveTensors, into: Measurement) -> None:
+        """Hand out the tensors that were asked for."""
+        ...
 
 
 class RowMeasurer:

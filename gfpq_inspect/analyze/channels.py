@@ -1,0 +1,249 @@
+"""Evidence a channel and a code, gathered in a pass of its own over some of the samples (spec: metrics, section 5).
+
+The scores of a run come from all samples, in one fused read; what stands here needs several more reads of every tensor, so
+it is taken from as many samples as a stated budget allows, spread evenly over the set. Memory holds sums a channel and
+counts a code, never tensors, and does not grow with samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfpq_inspect import _native
+from gfpq_inspect.analyze.engine.interface import Array, Experiment, Measurement, PointEvidence
+from gfpq_inspect.analyze.engine.quantizer import delta_of
+from gfpq_inspect.analyze.engine.rows import LiveTensors
+from gfpq_inspect.analyze.engine.tensors import as_floating, is_floating
+from gfpq_inspect.analyze.lanes import Side
+from gfpq_inspect.quantize import kernels
+
+SUMS = ("count", "x", "xx", "y", "yy", "xy", "d", "dd", "zeros_x", "zeros_y")
+EXTREMES = ("max_x", "max_y")
+FIELDS = SUMS + EXTREMES
+"""Columns of a table of channels. x is the reference, y the other, d = y - x; `max` is of magnitudes."""
+
+PAIRS: Mapping[str, tuple[str, str]] = {
+    "both": ("float", "both"),
+    "tuned": ("tuned_float", "tuned"),
+    "drift": ("float", "tuned_float"),
+}
+"""Name of a table of channels to the lanes that it compares."""
+
+Table = NDArray[np.float64]
+
+
+@dataclass
+class PointTable:
+    """What quantizing does to one tensor by itself: the float lane's tensor against its quantized copy.
+
+    Attributes:
+        channels: float64 [channels, FIELDS].
+        histogram: int64 [2, codes]: how often positive and negative values use each code.
+        nonzero: Elements that are not zero before quantization.
+        flushed: Those that become zero.
+        snapped: Above the top by less than a step.
+        beyond: Above the top by a step or more.
+        signal: sum x^2 as the floor counts it.
+        floor_error: sum of squared errors of rounding alone.
+    """
+
+    channels: Table
+    histogram: NDArray[np.int64]
+    nonzero: int = 0
+    flushed: int = 0
+    snapped: int = 0
+    beyond: int = 0
+    signal: float = 0.0
+    floor_error: float = 0.0
+
+    def add(self, other: PointTable) -> None:
+        """Add what another sample showed."""
+        self.channels = merge(self.channels, other.channels)
+        self.histogram = self.histogram + other.histogram
+        self.nonzero += other.nonzero
+        self.flushed += other.flushed
+        self.snapped += other.snapped
+        self.beyond += other.beyond
+        self.signal += other.signal
+        self.floor_error += other.floor_error
+
+
+@dataclass
+class ChannelEvidence:
+    """Tables of channels of every row, and of every tensor that is quantized.
+
+    Attributes:
+        rows: (row index, pair name) to float64 [channels, FIELDS].
+        points: Point index to what its coefficient does to the tensor.
+        samples: Samples seen.
+        dropped: Tables that were given up: the number of channels differs between samples.
+        first_tensors: Row index to a digest of the first sample's float tensor.
+        varying: Row indices whose float tensor differs between samples.
+    """
+
+    rows: dict[tuple[int, str], Table] = field(default_factory=dict)
+    points: dict[int, PointTable] = field(default_factory=dict)
+    samples: int = 0
+    dropped: set[tuple[int, str]] = field(default_factory=set)
+    first_tensors: dict[int, bytes] = field(default_factory=dict)
+    varying: set[int] = field(default_factory=set)
+
+    def add(self, other: ChannelEvidence) -> None:
+        """Add the next sample's; samples must come in order."""
+        for key, table in other.rows.items():
+            known = self.rows.get(key)
+            if known is None and key not in self.dropped:
+                self.rows[key] = table
+            elif known is not None and known.shape == table.shape:
+                self.rows[key] = merge(known, table)
+            elif known is not None:
+                del self.rows[key]
+                self.dropped.add(key)
+        for index, point in other.points.items():
+            if index in self.points and self.points[index].channels.shape == point.channels.shape:
+                self.points[index].add(point)
+            else:
+                self.points.setdefault(index, point)
+        for index, digest in other.first_tensors.items():
+            if self.first_tensors.setdefault(index, digest) != digest:
+                self.varying.add(index)
+        self.samples += other.samples
+
+
+def merge(one: Table, other: Table) -> Table:
+    """Merge two tables of channels: sums added, extremes widened."""
+    merged = one + other
+    extremes = len(SUMS)
+    merged[:, extremes:] = np.maximum(one[:, extremes:], other[:, extremes:])
+    return merged
+
+
+def column(table: Table, name: str) -> NDArray[np.float64]:
+    """One column, float64 [channels]."""
+    values: NDArray[np.float64] = table[:, FIELDS.index(name)]
+    return values
+
+
+def by_channel(array: Array) -> Array:
+    """The tensor as [channels, values]: axis 1 counts channels; tensors of fewer axes are one channel."""
+    if array.ndim < 2:
+        return array.reshape(1, -1)
+    return np.moveaxis(array, 1, 0).reshape(array.shape[1], -1)
+
+
+def channel_table(reference: Array, other: Array) -> Table:
+    """Sums a channel of two tensors of the same shape, over pairs of finite elements.
+
+    Returns:
+        float64 [channels, FIELDS].
+    """
+    x = by_channel(reference).astype(np.float64)
+    y = x if other is reference else by_channel(other).astype(np.float64)
+    finite = np.isfinite(x) & np.isfinite(y) if not (np.isfinite(x.sum()) and np.isfinite(y.sum())) else None
+    if finite is not None:
+        x, y = np.where(finite, x, 0.0), np.where(finite, y, 0.0)
+    d = y - x
+    count = np.full(len(x), float(x.shape[1])) if finite is None else finite.sum(1).astype(np.float64)
+    hidden = 0.0 if finite is None else x.shape[1] - count
+    columns = [
+        count,
+        x.sum(1),
+        np.einsum("cp,cp->c", x, x),
+        y.sum(1),
+        np.einsum("cp,cp->c", y, y),
+        np.einsum("cp,cp->c", x, y),
+        d.sum(1),
+        np.einsum("cp,cp->c", d, d),
+        x.shape[1] - np.count_nonzero(x, axis=1) - hidden,
+        y.shape[1] - np.count_nonzero(y, axis=1) - hidden,
+        np.abs(x).max(1, initial=0.0),
+        np.abs(y).max(1, initial=0.0),
+    ]
+    return np.stack(columns, axis=1)
+
+
+def point_table(array: Array, bits: int, delta: int) -> PointTable:
+    """What a coefficient does to one tensor."""
+    working = as_floating(array)
+    quantized = kernels.apply(working, bits, delta)
+    codes = kernels.code_statistics(working, bits, delta)
+    signal, error = _native.rounding_energy(working, bits)
+    return PointTable(
+        channels=channel_table(working, quantized),
+        histogram=codes.histogram,
+        nonzero=codes.nonzero,
+        flushed=codes.flushed,
+        snapped=codes.snapped,
+        beyond=codes.beyond,
+        signal=signal,
+        floor_error=error,
+    )
+
+
+@dataclass
+class EvidenceMeasurement(Measurement):
+    """What one sample gives in the pass for evidence."""
+
+    channels: ChannelEvidence = field(default_factory=ChannelEvidence)
+
+
+class ChannelMeasurer:
+    """Takes the place of the engine's measurer of rows; one sample at a time.
+
+    Args:
+        experiment: Rows, lanes and points.
+        deltas: Coefficient of every point, or None where each sample has its own.
+    """
+
+    def __init__(self, experiment: Experiment, deltas: Sequence[int] | None) -> None:
+        self._experiment = experiment
+        self._deltas = deltas
+        lanes = {lane.name: lane for lane in experiment.lanes}
+        self._pairs = {
+            name: (lanes[one], lanes[other]) for name, (one, other) in PAIRS.items() if one in lanes and other in lanes
+        }
+        self._points: dict[tuple[Side, str], list[int]] = {}
+        for index, point in enumerate(experiment.points):
+            self._points.setdefault((point.side, point.value), []).append(index)
+        self._float = {Side.FIRST: "float", Side.SECOND: "tuned_float"}
+
+    def empty(self, samples: int) -> EvidenceMeasurement:
+        """A measurement of which nothing is known yet."""
+        nothing = np.zeros((0, 0, 0, 0))
+        return EvidenceMeasurement(
+            samples=samples,
+            sums=nothing,
+            isolation=nothing,
+            evidence=[PointEvidence() for _ in self._experiment.points],
+            channels=ChannelEvidence(samples=samples),
+        )
+
+    def measure(self, index: int, live: LiveTensors, samples: int, into: Measurement) -> None:
+        """Add one row: a table for every pair of lanes that has it, and what its coefficients do."""
+        assert isinstance(into, EvidenceMeasurement)
+        row = self._experiment.rows[index]
+        tables = into.channels
+        for name, (one, other) in self._pairs.items():
+            if one.side in row.values and other.side in row.values:
+                x, y = live[one.name][one.side, row.values[one.side]], live[other.name][other.side, row.values[other.side]]
+                if is_floating(x) and is_floating(y) and x.shape == y.shape and x.size:
+                    tables.rows[index, name] = channel_table(x, y)
+        for side, value in row.values.items():
+            array = live[self._float[side]][side, value]
+            if not is_floating(array) or not array.size:
+                continue
+            if side is Side.FIRST:
+                tables.first_tensors[index] = hashlib.blake2b(array.tobytes(), digest_size=8).digest()
+            for place in self._points.get((side, value), ()):
+                point = self._experiment.points[place]
+                working = as_floating(array)
+                delta = delta_of(working, point.bits) if self._deltas is None else self._deltas[place]
+                tables.points[place] = point_table(working, point.bits, delta)
+
+    def capture(self, live: LiveTensors, into: Measurement) -> None:
+        """Nothing is handed out."""
