@@ -294,7 +294,7 @@ class Run:
     inputs: InputFacts
     bits: int | None  # None: nothing was quantized
     coefficients: str  # 'set' or 'sample'
-    calibration: str  # one sentence
+    calibration: str  # one clause: where the data coefficients come from
     view: str  # 'as stored' or 'folded'
     engine: str
     versions: Mapping[str, str]

@@ -280,7 +280,7 @@ class _Session:
             inputs=replace(facts, sample_count=samples, samples=facts.samples[:samples]),
             bits=request.bits,
             coefficients=request.coefficients,
-            calibration=self._calibration_sentence(),
+            calibration=self._calibration_text(),
             view=request.view,
             engine=engine,
             versions={
@@ -291,15 +291,15 @@ class _Session:
             notes=tuple(notes),
         )
 
-    def _calibration_sentence(self) -> str:
+    def _calibration_text(self) -> str:
         if self._request.bits is None:
-            return "Nothing was quantized."
+            return "nothing was quantized"
         if self._request.coefficients == "sample":
-            return "Every sample has its own data coefficients, from its own tensors (INIT)."
+            return "every sample has its own data coefficients, from its own tensors (INIT)"
         count = self._request.source.count
-        noun = "sample" if count == 1 else "samples"
-        text = f"Data coefficients come from a calibration pass of the float network over all {count} {noun} (UPDATE)"
-        return f"{text}; the second model has its own." if self._request.second is not None else f"{text}."
+        samples = "1 sample" if count == 1 else f"all {count} samples"
+        text = f"data coefficients from a calibration pass of the float network over {samples} (UPDATE)"
+        return f"{text}, for each model its own" if self._request.second is not None else text
 
     def _timing(self) -> Timing:
         return Timing(

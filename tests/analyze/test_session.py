@@ -315,7 +315,7 @@ def test_the_record(network: Model) -> None:
     assert set(result.timing.phases_s) == {"prepare", "calibrate", "measure", "judge"}
     assert compare(network, samples(1, 3, 8, 8), timing=False).timing is None
     own = compare(network, samples(1, 3, 8, 8), coefficients="sample")
-    assert "Every sample" in own.run.calibration
+    assert "every sample" in own.run.calibration
     assert {row.block for row in own.coefficients if row.role == "data"} == {None}
 
 
