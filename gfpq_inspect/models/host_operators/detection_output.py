@@ -131,16 +131,18 @@ def suppress(boxes: Floats, scores: Floats, rule: _Suppression) -> NDArray[np.in
     candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
     if rule.top_k > -1:
         candidates = candidates[: rule.top_k]
+    boxes = boxes[candidates]
     areas = _areas(boxes)
+    largest = np.full(len(candidates), -np.inf, np.float32)  # overlap of each candidate with the boxes kept so far
     kept: list[int] = []
     threshold = rule.overlap
-    for candidate in candidates:
-        if kept and not (_overlaps(boxes, areas, int(candidate), kept) <= threshold).all():
-            continue
-        kept.append(int(candidate))
-        if rule.eta < 1 and threshold > np.float32(0.5):
-            threshold = np.float32(threshold * rule.eta)
-    return np.array(kept, np.int64)
+    for place in range(len(candidates)):
+        if largest[place] <= threshold:
+            kept.append(place)
+            np.maximum(largest[place:], _overlaps(boxes, areas, place), out=largest[place:])
+            if rule.eta < 1 and threshold > np.float32(0.5):
+                threshold = np.float32(threshold * rule.eta)
+    return candidates[kept]
 
 
 def _areas(boxes: Floats) -> Floats:
@@ -149,13 +151,12 @@ def _areas(boxes: Floats) -> Floats:
     return np.where(inverted, np.float32(0), size[:, 0] * size[:, 1])
 
 
-def _overlaps(boxes: Floats, areas: Floats, one: int, others: list[int]) -> Floats:
-    """Return intersection over union of one box with others; 0 where they only touch."""
-    low = np.maximum(boxes[one, :2], boxes[others, :2])
-    high = np.minimum(boxes[one, 2:], boxes[others, 2:])
-    size = high - low
+def _overlaps(boxes: Floats, areas: Floats, place: int) -> Floats:
+    """Return intersection over union of one box with itself and all after it; 0 where they only touch."""
+    rest = boxes[place:]
+    size = np.minimum(boxes[place, 2:], rest[:, 2:]) - np.maximum(boxes[place, :2], rest[:, :2])
     meets = (size > 0).all(axis=1)
     common = np.where(meets, size[:, 0] * size[:, 1], np.float32(0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = common / (areas[one] + areas[others] - common)
+        shares = common / (areas[place] + areas[place:] - common)
     return np.where(meets, shares, np.float32(0)).astype(np.float32)
