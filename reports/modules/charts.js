@@ -81,6 +81,7 @@ export async function drawChart(place, options) {
   await plotly.react(frame, spec.data, spec.layout, CONFIG);
   if (!existing && options.click) frame.on("plotly_click", (event) => options.click(event.points[0]));
   place.redraw = () => drawChart(place, options);
+  if (!drawn.size) performance.mark("chart");
   drawn.add(place);
   if (!place.querySelector(".chart-data")) place.append(dataTable(figure, data));
 }

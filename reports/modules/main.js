@@ -32,6 +32,7 @@ function start() {
   byId("error-along").hidden = false;
   startKeys(store, tables[0].toolbar);
   store.start();
+  performance.mark("table");
 }
 
 /** The layer table, and the one against the baseline. */

@@ -599,6 +599,16 @@ def typical() -> Result:
     return make_result(residual_network(200), faults=faults, seed=2, details=True, local=True, name="resnet_ssd")
 
 
+def typical_before() -> Result:
+    """The network of `typical` before a change: another layer was broken, and a few layers had other names."""
+    faults = (Fault("res2b_branch2a", data=0.12), Fault("conf_conv", data=0.3))
+    nodes = [
+        replace(node, name=f"{node.name}_old") if node.name.startswith("loc") else node
+        for node in residual_network(200)
+    ]
+    return make_result(nodes, faults=faults, seed=6, local=True, name="resnet_ssd")
+
+
 def tuned() -> Result:
     """Eighty layers, two models: a fine-tuned network that drifted in one place and survives."""
     faults = (Fault("res2c_branch2b", data=0.1),)
