@@ -82,7 +82,8 @@ class LayeredEngine:
                     bits = layer.quantization.bits or experiment.bits
                     names = layer.quantization.weights
                     weights[layer.key] = {name: experiment.weights.get(side, name, bits) for name in names}
-        return StepBuilder(side, model, quantized, weights).build()
+        variants = (lane.weights for lane in experiment.lanes if lane.side is side)
+        return StepBuilder(side, model, quantized, weights, variants).build()
 
     def _captured_values(self) -> list[Value]:
         rows = [row for row in self.experiment.rows if row.key in self.experiment.captured]

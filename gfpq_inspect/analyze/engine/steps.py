@@ -8,7 +8,8 @@ arena (its memory would grow with the number of layers).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,12 @@ from gfpq_inspect.models.onnx.names import names_read
 
 Array = NDArray[Any]
 
-_FED_OPERATORS = frozenset({"Conv", "ConvTranspose"})
+_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+_MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
+
+# A matrix inside a session is packed, which is fast for batches and gives a sample the same bits in any batch, but
+# costs two further copies a variant; larger ones are fed like convolution weights, and samples then run one by one.
+_LARGEST_PACKED_BYTES = 8 << 20
 
 # Operators whose kernels give a sample the same bits alone and in a batch: moves of data, single correctly rounded
 # operations, and kernels that work through a batch sample by sample. Others (vectorised logarithms, whose last few
@@ -39,7 +45,6 @@ BATCH_SAFE_OPERATORS = frozenset(
         "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Sigmoid", "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
-_SAFE_WITH_CONSTANT_MATRIX = frozenset({"Gemm", "MatMul"})
 
 
 def session_options() -> onnxruntime.SessionOptions:
@@ -57,10 +62,19 @@ def session_options() -> onnxruntime.SessionOptions:
 
 @dataclass(frozen=True)
 class _Part:
-    """A segment with its sessions."""
+    """A segment with its sessions.
+
+    Attributes:
+        segment: What it computes.
+        fed: Initializers that are handed over at run time.
+        constants: Those of them that are not quantized.
+        sessions: One a variant of the weights; the same one where the variants differ only in what is fed.
+        host: Operator and attributes where the host computes it.
+    """
 
     segment: Segment
     fed: tuple[str, ...]
+    constants: Mapping[str, Array]
     sessions: Mapping[Weights, onnxruntime.InferenceSession]
     host: tuple[str, Mapping[str, Any]] | None
 
@@ -110,7 +124,7 @@ class Step:
         self._weights = dict(weights)
         self._initializers = initializers
         self._host_constants: dict[str, Array] = {}
-        self.batch_safe = all(_batch_safe(part.segment) for part in parts)
+        self.batch_safe = all(_batch_safe(part) for part in parts)
 
     def weight_identity(self, weights: Weights) -> tuple[int, ...]:
         """Equal for two variants exactly when the step would compute with the same arrays."""
@@ -130,7 +144,9 @@ class Step:
         for part in self._parts:
             if part.host is None:
                 feeds = {name: known[name] for name in part.segment.inputs}
-                feeds.update((name, self._weights[name].variant(weights)) for name in part.fed)
+                for name in part.fed:
+                    entry = self._weights.get(name)
+                    feeds[name] = part.constants[name] if entry is None else entry.variant(weights)
                 results = part.sessions[weights].run(part.segment.outputs, feeds)
             else:
                 results = self._run_on_host(part, known, weights)
@@ -155,12 +171,14 @@ class Step:
         return self._host_constants[name]
 
 
-def _batch_safe(segment: Segment) -> bool:
-    for node in segment.nodes:
-        constant_matrix = any(name in segment.initializers for name in node.input[:2])
-        if node.op_type in _SAFE_WITH_CONSTANT_MATRIX and node.domain in ("", "ai.onnx") and constant_matrix:
+def _batch_safe(part: _Part) -> bool:
+    packed = set(part.segment.initializers) - set(part.fed)
+    for node in part.segment.nodes:
+        if node.domain not in ("", "ai.onnx"):
+            return False
+        if node.op_type in _MATRIX_PRODUCTS and any(name in packed for name in node.input[:2]):
             continue
-        if node.op_type not in BATCH_SAFE_OPERATORS or node.domain not in ("", "ai.onnx"):
+        if node.op_type not in BATCH_SAFE_OPERATORS:
             return False
     return True
 
@@ -173,6 +191,7 @@ class StepBuilder:
         model: The model.
         quantized: Layer key to the values that data lanes quantize before it reads them, with the bit width.
         weights: Layer key to its quantized weights by initializer.
+        variants: Variants of the weights that lanes compute with; STORED is always among them.
     """
 
     def __init__(
@@ -181,12 +200,14 @@ class StepBuilder:
         model: Model,
         quantized: Mapping[str, Mapping[str, int]],
         weights: Mapping[str, Mapping[str, QuantizedWeight]],
+        variants: Iterable[Weights],
     ) -> None:
         graph = model.graph.graph
         self._side = side
         self._model = model
         self._quantized = quantized
         self._weights = weights
+        self._variants = tuple(dict.fromkeys([Weights.STORED, *variants]))
         self._nodes = {node.name: node for node in graph.node}
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._types: dict[str, onnx.TypeProto] = {value.name: _element_only(value.type) for value in graph.input}
@@ -228,12 +249,13 @@ class StepBuilder:
             for name in segment.outputs:
                 if name not in self._types:
                     self._types[name] = type_from_text("tensor(float)")
-            return _Part(segment, (), {}, (node.op_type, node_attributes(node)))
+            return _Part(segment, (), {}, {}, (node.op_type, node_attributes(node)))
         own = {name: entry for name, entry in weights.items() if name in segment.initializers}
-        fed = tuple(name for name in own if _is_fed(name, segment))
+        fed = tuple(name for name in segment.initializers if _is_fed(name, segment, self._size_of(name)))
+        constants = {name: onnx.numpy_helper.to_array(self._initializers[name]) for name in fed if name not in own}
         sessions: dict[Weights, onnxruntime.InferenceSession] = {}
         made: dict[tuple[int, ...], onnxruntime.InferenceSession] = {}
-        for variant in Weights:
+        for variant in self._variants:
             embedded = {name: entry.variant(variant) for name, entry in own.items() if name not in fed}
             identity = tuple(id(array) for array in embedded.values())
             if identity not in made:
@@ -241,7 +263,11 @@ class StepBuilder:
             sessions[variant] = made[identity]
         for output in sessions[Weights.STORED].get_outputs():
             self._types[output.name] = type_from_text(output.type)
-        return _Part(segment, fed, sessions, None)
+        return _Part(segment, fed, constants, sessions, None)
+
+    def _size_of(self, initializer: str) -> int:
+        tensor = self._initializers[initializer]
+        return math.prod(tensor.dims) * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
     def _session(
         self, layer: Layer, segment: Segment, fed: Sequence[str], embedded: Mapping[str, Array]
@@ -292,15 +318,21 @@ def _readers(layers: Sequence[Layer], nodes: Mapping[str, onnx.NodeProto]) -> di
     return readers
 
 
-def _is_fed(name: str, segment: Segment) -> bool:
-    """Whether a weight can be fed at run time without changing the kernel that is taken."""
+def _is_fed(name: str, segment: Segment, size: int) -> bool:
+    """Whether an initializer is handed over at run time, so that one session serves all its variants without a copy."""
     places = [
         (node.op_type, node.domain, index)
         for node in segment.nodes
         for index, read in enumerate(node.input)
         if read == name
     ]
-    nested = any(attribute.type == onnx.AttributeProto.GRAPH for node in segment.nodes for attribute in node.attribute)
-    return not nested and all(
-        operator in _FED_OPERATORS and domain in ("", "ai.onnx") and index == 1 for operator, domain, index in places
+    if any(attribute.type == onnx.AttributeProto.GRAPH for node in segment.nodes for attribute in node.attribute):
+        return False
+    return bool(places) and all(
+        domain in ("", "ai.onnx")
+        and (
+            (operator in _CONVOLUTIONS and index == 1)
+            or (operator in _MATRIX_PRODUCTS and index <= 1 and size > _LARGEST_PACKED_BYTES)
+        )
+        for operator, domain, index in places
     )

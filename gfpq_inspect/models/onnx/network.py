@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -54,6 +54,7 @@ class OnnxNetwork:
     origin: Origin
     declared_inputs: tuple[ModelInput, ...]
     proto: onnx.ModelProto
+    _handed_out: list[onnx.ModelProto] = field(default_factory=list, repr=False, compare=False)
 
     def build(self, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Model:
         """Bind input shapes and list the layers.
@@ -65,8 +66,7 @@ class OnnxNetwork:
             ModelError: An input without a shape, a shape that contradicts the file, a name that is no input.
         """
         inputs = self._bound_inputs(dict(input_shapes or {}))
-        proto = onnx.ModelProto()
-        proto.CopyFrom(self.proto)
+        proto = self._own_copy()
         batchable = all(entry.shape and entry.shape[0] == -1 for entry in self.declared_inputs)
         for value, entry in zip(proto.graph.input, inputs, strict=True):
             del value.type.tensor_type.shape.dim[:]
@@ -85,6 +85,15 @@ class OnnxNetwork:
             origin=self.origin,
             batchable=batchable,
         )
+
+    def _own_copy(self) -> onnx.ModelProto:
+        """The graph itself for the first model that is built, which saves a copy of all weights; then copies."""
+        if not self._handed_out:
+            self._handed_out.append(self.proto)
+            return self.proto
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self.proto)
+        return copy
 
     def _bound_inputs(self, shapes: dict[str, tuple[int, ...]]) -> tuple[ModelInput, ...]:
         file = self.origin.structure_file

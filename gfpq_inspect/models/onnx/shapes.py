@@ -19,7 +19,7 @@ def infer_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     serve figures such as multiply-adds, running never depends on them.
     """
     light = onnx.ModelProto()
-    light.ir_version = model.ir_version
+    light.ir_version = max(model.ir_version, 8)  # before 4, shape inference looks for weights among the inputs
     light.opset_import.extend(model.opset_import)
     light.functions.extend(model.functions)
     light.graph.name = model.graph.name or "graph"

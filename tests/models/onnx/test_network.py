@@ -259,13 +259,17 @@ def test_bias_with_the_axis_of_its_weight_is_mended(tmp_path: Path) -> None:
     assert layer(model, "bias").kind is LayerKind.QUANT
 
 
-def test_the_network_is_not_changed_by_building(tmp_path: Path) -> None:
-    graph = Graph("n", 4)
+def test_models_built_from_one_network_do_not_touch_each_other(tmp_path: Path) -> None:
+    graph = Graph("n", "m")
     graph.add("Relu", ["x"], ["y"])
     network = graph.network(tmp_path, "y")
-    before = network.proto.SerializeToString()
-    network.build({"x": (3, 4)})
-    assert network.proto.SerializeToString() == before
+    first = network.build({"x": (1, 4)})
+    before = first.graph.SerializeToString()
+    second = network.build({"x": (1, 5)})
+    assert first.graph.SerializeToString() == before
+    dimension = second.graph.graph.input[0].type.tensor_type.shape.dim[1]
+    assert dimension.dim_value == 5
+    assert network.declared_inputs[0].shape == (-1, -1)
 
 
 @pytest.mark.shared
