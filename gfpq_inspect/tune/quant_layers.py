@@ -204,6 +204,8 @@ def _insert(edits: Edits, source: Source, group: _Group, taken: set[str], *, pyt
         f"bottom: {bottom}",
         f"top: {bottom if group.in_place else literal}",
         *[f"include {{ {rule} }}" for rule in rules or ()],
+        # Its blob holds the coefficient, which no solver may touch; type Quant sees to that itself.
+        *(["param { lr_mult: 0 decay_mult: 0 }"] if python_layer else []),
         *(_python_parameters(group.bits) if python_layer else _parameters(group.bits)),
     ]
     indent = source.indent(first.entry.start)

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from gfpq_inspect.errors import QuantizationError
+from gfpq_inspect.errors import QuantizationError, UsageError
 from gfpq_inspect.models.fold import Refusal
 from gfpq_inspect.models.model import Layer, LayerKind, Model
 from gfpq_inspect.models.onnx.names import names_read
@@ -105,6 +105,8 @@ def quantize_files(
     if bits not in (8, 16):
         raise QuantizationError(f"{bits} bits: GFPQ has 8 and 16")
     origin = opened.network.origin
+    if fold and isinstance(opened, CaffeFiles) and opened.source is None:
+        raise UsageError(f"{opened.paths[0]}: folding changes the structure; give the prototxt too, or --no-fold")
     folded = fold_files(opened, shapes, allow_unknown_fields=allow_unknown_fields) if fold else None
     if folded is not None and folded.folds:
         opened_now = reopen(folded.files, allow_unknown_fields=allow_unknown_fields)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from models.small_networks import Blobs, batch_norm, conv, data, draw, simple, write_network
 
 from gfpq_inspect.cli.main import run
 from gfpq_inspect.models.caffe import wire
@@ -16,6 +15,7 @@ from gfpq_inspect.models.caffe.network import read_network
 from gfpq_inspect.models.caffe.write import bytes_field, tag, varint
 from gfpq_inspect.tune.fold_files import FoldedFiles, fold_files
 from gfpq_inspect.tune.networks import open_files
+from tests.models.small_networks import Blobs, batch_norm, conv, data, draw, simple, write_network
 
 BIAS = "scale_param { bias_term: true }"
 CONV_FOUR: Blobs = {"conv": [draw(4, 3, 3, 3)], "bn": batch_norm(4, factor=2.0), "scale": [draw(4), draw(4, seed=9)]}
