@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import require_tool
+from tests.native.recorded import recorded_calls
 
 from .conftest import BUILDS, ROOT, build_library, run
 from .test_gfpq_libs import check_sample_output
@@ -49,12 +52,47 @@ def test_import_library_and_sample_exist(windows: Path) -> None:
     assert "gfpq.dll" in listing
 
 
-def test_sample_runs(windows: Path, tmp_path: Path) -> None:
-    wine = shutil.which("wine64") or shutil.which("wine")
+def run_in_wine(folder: Path, windows: Path, program: Path, *arguments: str) -> str:
+    """Run a Windows program with gfpq.dll beside it; its output. Skips without Wine."""
+    found = (shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/lib/wine") for name in ("wine64", "wine"))
+    wine = next(filter(None, found), None)
     if wine is None:
-        pytest.skip("wine is not installed: needed to run the Windows sample")
-    for path in (windows / "lib" / "gfpq.dll", BUILDS / "windows" / "build" / "library" / "samples" / "sample.exe"):
-        shutil.copy(path, tmp_path)
-    done = subprocess.run([wine, "sample.exe"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    check_sample_output(done.stdout)
+        pytest.skip("wine is not installed: needed to run Windows programs")
+    for path in (windows / "lib" / "gfpq.dll", program):
+        if path.parent != folder:
+            shutil.copy(path, folder)
+    done = subprocess.run(
+        [wine, program.name, *arguments],
+        cwd=folder,
+        env={**os.environ, "WINEDEBUG": "-all", "WINEPREFIX": str(folder / "wine")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_sample_runs(windows: Path, tmp_path: Path) -> None:
+    sample = BUILDS / "windows" / "build" / "library" / "samples" / "sample.exe"
+    check_sample_output(run_in_wine(tmp_path, windows, sample))
+
+
+def test_recorded_calls(windows: Path, tmp_path: Path) -> None:
+    """The bits of float64 come from the C library's log2 and pow, of which Windows has others."""
+    program = tmp_path / "recorded.exe"
+    source = Path(__file__).with_name("recorded.cpp")
+    run(MINGW, "-static", source, f"-I{windows / 'include'}", windows / "lib" / "gfpq.lib", "-o", program)
+    with (tmp_path / "calls.bin").open("wb") as file:
+        for call in recorded_calls():
+            file.write(
+                struct.pack(
+                    "<8I", call.data_in.itemsize, call.bits, call.mode, call.block_in is not None, call.code,
+                    call.data_in.size, 0, 0,
+                )
+            )  # fmt: skip
+            file.write((call.block_in or bytes(16)) + (call.block_out or bytes(16)))
+            file.write(call.data_in.tobytes() + call.data_out.tobytes())
+    output = run_in_wine(tmp_path, windows, program, "calls.bin")
+    assert output.splitlines()[-1] == f"{len(recorded_calls())} calls, 0 different"
