@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import gzip
 import json
 import zlib
@@ -117,9 +118,22 @@ def pack_details(details: Mapping[str, Any]) -> dict[str, Any] | None:
     """Compress the per-layer evidence; None where there is none."""
     if not details:
         return None
-    content = dump(plain(details, "details")).encode("ascii")
+    content = dump_details(details).encode("ascii")
     packed = gzip.compress(content, compresslevel=9, mtime=0)
     return {"encoding": DETAILS_ENCODING, "bytes": len(content), "data": base64.b64encode(packed).decode("ascii")}
+
+
+def dump_details(details: Mapping[str, Any]) -> str:
+    """Write evidence as JSON; arrays and numbers of NumPy become plain.
+
+    Raises:
+        InternalError: Something in it is not finite or cannot be written; the place is named.
+    """
+    try:
+        return json.dumps(details, allow_nan=False, separators=(",", ":"), default=lambda value: value.tolist())
+    except (ValueError, TypeError, AttributeError):
+        # The quick way cannot tell the place; the thorough one names it, or writes what the quick one could not.
+        return dump(plain(details, "details"))
 
 
 def unpack_details(block: Any) -> dict[str, Any]:
@@ -269,4 +283,5 @@ def canonical(result: Result) -> Result:
 
     Renderers start here, so that a page made during the run and one made later from the file are the same bytes.
     """
-    return from_document(json.loads(render_json(result)))
+    table = from_document(to_document(dataclasses.replace(result, details={})))
+    return dataclasses.replace(table, details=json.loads(dump_details(result.details)))

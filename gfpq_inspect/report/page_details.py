@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +14,11 @@ from typing import Any
 from gfpq_inspect.analyze.result import LayerRow, Result, Scores, Spread, Verdict
 from gfpq_inspect.report.codec import field_types
 from gfpq_inspect.report.figures import layer_figures, significant
+from gfpq_inspect.report.jsonfile import dump
 from gfpq_inspect.report.story import worst_first
 
 LAYERS_A_CHUNK = 24
-BASE64_GROWTH = 4 / 3
+ATTEMPTS = 4
 SUMMARY_SCORES = ("status", "reason", "flags", "cosine", "sqnr_db", "norm_ratio", "rel_l2")
 SIDE_SCORES = tuple(name for name in field_types(Scores) if name not in SUMMARY_SCORES)
 
@@ -46,7 +45,7 @@ class DetailsBlock:
 
 def pack(value: Any) -> str:
     """Compress plain JSON for the page."""
-    content = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+    content = dump(value).encode("ascii")
     return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode("ascii")
 
 
@@ -55,39 +54,69 @@ def details_block(result: Result, budget: int, coefficients: Mapping[str, Any] |
 
     Args:
         result: The result.
-        budget: Characters that the chunks may take together.
+        budget: Characters that the chunks may take together; kept as long as there is evidence to leave out.
         coefficients: Rows of the table of coefficients by layer.
     """
     evidence = result.details.get("layers", {}) if isinstance(result.details, Mapping) else {}
     own = [{"coefficients": rows} if (rows := (coefficients or {}).get(row.layer)) else {} for row in result.layers]
-    levels = trim_levels(result, evidence, budget - len(pack(own)))
+    predicted = predicted_sizes(result, evidence)
+    base = len(pack([layer_entry(row, {}, 0) | extra for row, extra in zip(result.layers, own, strict=True)]))
+    allowed = 0.97 * (budget - base)
+    for _ in range(ATTEMPTS):
+        levels = trim_levels(result, predicted, allowed)
+        block = packed_block(result, evidence, own, levels)
+        if block.size <= budget or not any(predicted):
+            break
+        # The prediction was too low by this much; aim lower by as much and a little more.
+        allowed *= 0.97 * (budget - base) / max(block.size - base, 1)
+    return block
+
+
+def packed_block(
+    result: Result, evidence: Mapping[str, Any], own: Sequence[Mapping[str, Any]], levels: Sequence[int]
+) -> DetailsBlock:
+    """Compress all layers at their levels."""
     entries = [
-        layer_entry(row, evidence.get(row.key, {}), level) for row, level in zip(result.layers, levels, strict=True)
+        {**layer_entry(row, evidence.get(row.key, {}), level), **extra}
+        for row, extra, level in zip(result.layers, own, levels, strict=True)
     ]
-    entries = [entry | extra for entry, extra in zip(entries, own, strict=True)]
     starts = range(0, len(entries), LAYERS_A_CHUNK)
     chunks = tuple(pack({str(i): entries[i] for i in range(s, min(s + LAYERS_A_CHUNK, len(entries)))}) for s in starts)
-    trimmed = tuple(
-        i for i, (row, level) in enumerate(zip(result.layers, levels, strict=True)) if level and row.key in evidence
+    return DetailsBlock(
+        chunks=chunks,
+        chunk_of=tuple(i // LAYERS_A_CHUNK for i in range(len(entries))),
+        trimmed=tuple(index for index, level in enumerate(levels) if level),
     )
-    return DetailsBlock(chunks, tuple(i // LAYERS_A_CHUNK for i in range(len(entries))), trimmed)
 
 
-def trim_levels(result: Result, evidence: Mapping[str, Any], budget: int) -> list[int]:
+def predicted_sizes(result: Result, evidence: Mapping[str, Any]) -> list[tuple[float, ...]]:
+    """Guess what each layer's charts take at every level: from the length of its evidence, as a sample of layers shows.
+
+    Returns:
+        Characters by level, a layer; an empty tuple for a layer without evidence.
+    """
+    lengths = [len(dump(evidence[row.key])) if evidence.get(row.key) else 0 for row in result.layers]
+    known = [index for index, length in enumerate(lengths) if length]
+    sample = known[:: max(1, len(known) // LAYERS_A_CHUNK)][:LAYERS_A_CHUNK]
+    whole = max(sum(lengths[index] for index in sample), 1)
+    ratios = []
+    for level in range(len(TRIMMERS)):
+        rows = [result.layers[index] for index in sample]
+        charts = [without(layer_entry(row, evidence[row.key], level), "scores") for row in rows]
+        ratios.append(len(pack(charts)) / whole if level < len(TRIMMERS) - 1 else 0.0)
+    return [tuple(length * ratio for ratio in ratios) if length else () for length in lengths]
+
+
+def trim_levels(result: Result, predicted: Sequence[tuple[float, ...]], allowed: float) -> list[int]:
     """How much each layer must lose: the healthiest begin, one level at a time, until all fit."""
     levels = [0] * len(result.layers)
-    entries = [layer_entry(row, evidence.get(row.key, {}), 0) for row in result.layers]
-    size_of = size_estimator(entries)
-    sizes = [size_of(entry) for entry in entries]
-    total = sum(sizes)
+    total = sum(sizes[0] for sizes in predicted if sizes)
     for index, level in trim_steps(result):
-        if total <= budget:
+        if total <= allowed:
             break
-        row = result.layers[index]
-        if row.key in evidence:
-            size = size_of(layer_entry(row, evidence[row.key], level))
-            total += size - sizes[index]
-            sizes[index], levels[index] = size, level
+        if predicted[index]:
+            total += predicted[index][level] - predicted[index][levels[index]]
+            levels[index] = level
     return levels
 
 
@@ -109,24 +138,6 @@ def trim_steps(result: Result) -> Iterator[tuple[int, int]]:
     ):
         for index in members:
             yield index, level
-
-
-def size_estimator(entries: Sequence[Any]) -> Callable[[Any], float]:
-    """Make a quick guess at what an entry takes in its chunk, where neighbours share layouts and titles."""
-
-    def text(entry: Any) -> bytes:
-        return json.dumps(entry, separators=(",", ":")).encode("ascii")
-
-    # The two largest entries show what all have in common; the last 32 KB are what the compressor can refer to.
-    common = b"".join(sorted((text(entry) for entry in entries[:LAYERS_A_CHUNK]), key=len)[-2:])[-32_768:]
-
-    def guess(entry: Any) -> float:
-        compressor = zlib.compressobj(1, zdict=common)
-        return (len(compressor.compress(text(entry))) + len(compressor.flush())) * BASE64_GROWTH
-
-    sample = entries[:LAYERS_A_CHUNK]
-    correction = len(pack(sample)) / max(sum(map(guess, sample)), 1.0)
-    return lambda entry: guess(entry) * correction
 
 
 def layer_entry(row: LayerRow, evidence: Mapping[str, Any], level: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from gfpq_inspect.report import story
-from gfpq_inspect.report.text import cosine_text, sqnr_text
+from gfpq_inspect.report.text import cosine_text, sqnr_text, visible
 from tests.browser.conftest import NARROW, WIDE, Opened, sample
 from tests.report import samples
 
@@ -54,11 +54,11 @@ def test_sorting_by_click_and_by_address(open_page: Open) -> None:
     result = sample("typical")
     scored = [row for row in result.layers if row.scores]
     worst = sorted(scored, key=lambda row: row.scores["both"].sqnr_db or 0)
-    opened.page.get_by_role("button", name="both dB", exact=True).click()
-    assert opened.rows()[:5] == [row.name for row in worst[:5]]
     header = opened.page.locator("#layer-table th").filter(has_text=re.compile(r"^both dB"))
+    header.get_by_role("button").click()
+    assert opened.rows()[:5] == [row.name for row in worst[:5]]
     assert header.get_attribute("aria-sort") == "ascending"
-    opened.page.get_by_role("button", name="both dB", exact=True).click()
+    header.get_by_role("button").click()
     assert header.get_attribute("aria-sort") == "descending"
     assert opened.rows()[:3] == [row.name for row in worst[::-1][:3]]
     address = opened.page.url.split("#")[1]
@@ -144,7 +144,7 @@ def test_the_layers_page_has_every_lane(open_page: Open) -> None:
         assert comparison.name in text
         assert cosine_text(row.scores[comparison.name].cosine) in text
         assert sqnr_text(row.scores[comparison.name]) in text
-    opened.page.get_by_text("Over the samples").wait_for()
+    opened.page.get_by_role("heading", name="Over the samples").wait_for()
     assert "Coefficients" in opened.page.locator("#layer").inner_text()
 
 
@@ -261,10 +261,7 @@ def test_hostile_names_stay_text_and_have_their_page(open_page: Open, number: in
     key = samples.HOSTILE_NAMES[number]
     fragment = quote(key.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), safe="")
     opened = open_page("awkward", f"#layer={fragment}")
-    heading = opened.page.locator("#layer-heading").text_content() or ""
-    assert not set(heading) & set("\x1b\x07\u202e\u200f\u2028\n")
-    plain = re.sub(r"[^ -~]", "", key)
-    assert heading.replace("\\n", "").replace("\\t", "").startswith(plain[:8].split("\n")[0][:3])
+    assert opened.page.locator("#layer-heading").text_content() == visible(key)
     opened.wait_for_charts()
     assert opened.page.evaluate("document.querySelectorAll('img, iframe, object, embed, form').length") == 0
     assert opened.page.evaluate("document.querySelectorAll('script').length") <= 12
