@@ -22,7 +22,7 @@ Word largest_range(const T* data, std::size_t count) {
 }
 
 template <class T>
-void tile_reference(const T* x, std::size_t count, const BufferSums<T>& before, BufferSums<T>& after, double* x_double) {
+void tile_reference(const T* x, std::size_t count, const ReferenceSums<T>& before, ReferenceSums<T>& after, double* x_double) {
     after = before;
     add_reference(x, 0, count, after, x_double);
 }

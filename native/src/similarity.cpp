@@ -15,6 +15,10 @@ namespace {
 // Part of the definition of the result: changing it changes last digits.
 constexpr std::size_t kChunk = std::size_t{1} << 16;
 
+// Sums of y and x * y are derived from the others where the smaller energy is at least this part of the larger one: the
+// rounding of the larger sums (1e-13 of them, at most) is then below 1e-9 of the smaller.
+constexpr double kDerivable = 1e-8;
+
 // Below this, waking a thread costs more than it brings.
 constexpr std::size_t kParallelBytes = std::size_t{1} << 18;
 
@@ -40,25 +44,30 @@ void start_row(double* row) noexcept {
     row[kFirstNonfinite] = -1.0;
 }
 
-void clear(double* partial) noexcept {
-    for (std::size_t i = 0; i < kPartialSums; ++i) partial[i] = 0.0;
+void clear(double* partial, std::size_t count = kPartialSums) noexcept {
+    for (std::size_t i = 0; i < count; ++i) partial[i] = 0.0;
 }
 
 template <class T>
-void start(BufferSums<T>& sums) noexcept {
-    clear(sums.sum);
-    clear(sums.sum_squares);
+void start(Extent<T>& extent) noexcept {
     for (std::size_t i = 0; i < kPartialRange; ++i) {
-        sums.minimum[i] = std::numeric_limits<T>::infinity();
-        sums.maximum[i] = -std::numeric_limits<T>::infinity();
+        extent.minimum[i] = std::numeric_limits<T>::infinity();
+        extent.maximum[i] = -std::numeric_limits<T>::infinity();
     }
 }
 
 template <class T>
+void start(ReferenceSums<T>& sums) noexcept {
+    clear(sums.x);
+    clear(sums.xx);
+    start(sums.extent);
+}
+
+template <class T>
 void start(LaneSums<T>& sums) noexcept {
-    start(sums.y);
-    for (double* partial : {sums.xy, sums.d, sums.dd, sums.abs_d, sums.max_abs_d}) clear(partial);
+    for (double* partial : {sums.yy, sums.d, sums.dd, sums.abs_d, sums.max_abs_d}) clear(partial);
     sums.unequal_bits = 0;
+    start(sums.extent);
 }
 
 double total(const double* partial) noexcept {
@@ -140,16 +149,18 @@ public:
             start_row(rows + k * kSumFields);
         }
         for (std::size_t i = 0; i < lanes * lanes; ++i) products[i] = 0.0;
-        for (std::size_t pair = 0; pair < lanes * (lanes - 1) / 2; ++pair) clear(pair_[pair]);
+        for (std::size_t pair = 0; pair < lanes * (lanes - 1) / 2; ++pair) clear(pair_[pair], kPartialProducts);
     }
 
     void run(std::size_t begin, std::size_t end) noexcept {
         begin_ = begin;
         for (std::size_t at = begin; at < end; at += kTile) {
             const std::size_t count = end - at < kTile ? end - at : kTile;
-            if (!fast_tile(at, count)) careful_tile(at, at + count);
+            const bool fast = fast_tile(at, count);
+            if (!fast) careful_tile(at, at + count);
+            careful_[(at - begin) / kTile] = !fast;
         }
-        finish();
+        finish(begin, end);
     }
 
 private:
@@ -158,11 +169,11 @@ private:
         const std::size_t now = current_;
         const std::size_t next = 1 - now;
         kernel.reference(x_ + at, count, reference_[now], reference_[next], x_double_);
-        if (!all_finite(reference_[next].sum_squares)) return false;
+        if (!all_finite(reference_[next].xx)) return false;
         for (std::size_t k = 0; k < lanes_; ++k) {
             LaneSums<T>& after = lane_[next][k];
             kernel.lane(x_ + at, x_double_, y_[k] + at, count, lane_[now][k], after, lanes_ > 1 ? errors_[k] : nullptr);
-            if (!all_finite(after.y.sum_squares)) return false;
+            if (!all_finite(after.yy)) return false;
         }
         std::size_t pair = 0;
         for (std::size_t i = 0; i < lanes_; ++i)
@@ -181,38 +192,62 @@ private:
     }
 
     /// Adds the fast tiles' sums to the careful tiles' rows.
-    void finish() noexcept {
-        const BufferSums<T>& x = reference_[current_];
+    void finish(std::size_t begin, std::size_t end) noexcept {
+        const ReferenceSums<T>& x = reference_[current_];
         double row[kSumFields];
         for (std::size_t k = 0; k < lanes_; ++k) {
             const LaneSums<T>& lane = lane_[current_][k];
             start_row(row);
             row[kCount] = static_cast<double>(counted_);
-            row[kSumX] = total(x.sum);
-            row[kSumXX] = total(x.sum_squares);
-            row[kSumY] = total(lane.y.sum);
-            row[kSumYY] = total(lane.y.sum_squares);
-            row[kSumXY] = total(lane.xy);
+            row[kSumX] = total(x.x);
+            row[kSumXX] = total(x.xx);
+            row[kSumYY] = total(lane.yy);
             row[kSumD] = total(lane.d);
             row[kSumDD] = total(lane.dd);
             row[kSumAbsD] = total(lane.abs_d);
             for (double size : lane.max_abs_d) row[kMaxAbsD] = maximum_of(row[kMaxAbsD], size);
-            range(x, row[kMinX], row[kMaxX], row[kMaxAbsX]);
-            range(lane.y, row[kMinY], row[kMaxY], row[kMaxAbsY]);
+            range(x.extent, row[kMinX], row[kMaxX], row[kMaxAbsX]);
+            range(lane.extent, row[kMinY], row[kMaxY], row[kMaxAbsY]);
             row[kUnequalBits] = static_cast<double>(lane.unequal_bits);
+            derive(row, y_[k], begin, end);
             merge_sums(rows_ + k * kSumFields, row, 0);
             products_[k * lanes_ + k] += row[kSumDD];
         }
         std::size_t pair = 0;
         for (std::size_t i = 0; i < lanes_; ++i)
-            for (std::size_t j = i + 1; j < lanes_; ++j) products_[i * lanes_ + j] += total(pair_[pair++]);
+            for (std::size_t j = i + 1; j < lanes_; ++j) {
+                const double* partial = pair_[pair++];
+                double sum = 0.0;
+                for (std::size_t at = 0; at < kPartialProducts; at += kPartialSums) sum += total(partial + at);
+                products_[i * lanes_ + j] += sum;
+            }
     }
 
-    void range(const BufferSums<T>& sums, double& low, double& high, double& size) const noexcept {
+    /// y = x + d, and (x - y)^2 = x^2 + y^2 - 2 x y. Both hold for the sums as well; only where one side is far smaller
+    /// than the other would the difference of large sums lose the small one, so there the two are summed themselves.
+    void derive(double* row, const T* y, std::size_t begin, std::size_t end) noexcept {
+        row[kSumY] = row[kSumX] + row[kSumD];
+        row[kSumXY] = 0.5 * ((row[kSumXX] + row[kSumYY]) - row[kSumDD]);
+        const double smaller = minimum_of(row[kSumXX], row[kSumYY]);
+        const double larger = maximum_of(row[kSumXX], row[kSumYY]);
+        if (smaller >= kDerivable * larger) return;
+        double sum_y[kPartialSums] = {};
+        double sum_xy[kPartialSums] = {};
+        for (std::size_t i = begin; i < end; ++i) {
+            if (careful_[(i - begin) / kTile]) continue;
+            const double value = static_cast<double>(y[i]);
+            sum_y[i % kPartialSums] += value;
+            sum_xy[i % kPartialSums] += static_cast<double>(x_[i]) * value;
+        }
+        row[kSumY] = total(sum_y);
+        row[kSumXY] = total(sum_xy);
+    }
+
+    void range(const Extent<T>& extent, double& low, double& high, double& size) const noexcept {
         if (counted_ == 0) return;
         for (std::size_t i = 0; i < kPartialRange; ++i) {
-            low = minimum_of(low, static_cast<double>(sums.minimum[i]));
-            high = maximum_of(high, static_cast<double>(sums.maximum[i]));
+            low = minimum_of(low, static_cast<double>(extent.minimum[i]));
+            high = maximum_of(high, static_cast<double>(extent.maximum[i]));
         }
         size = maximum_of(std::fabs(low), std::fabs(high));
     }
@@ -226,11 +261,12 @@ private:
     std::size_t begin_ = 0;
     std::size_t counted_ = 0;
     std::size_t current_ = 0;  // which of the two copies of the running sums holds
-    BufferSums<T> reference_[2];
+    bool careful_[kChunk / kTile];
+    ReferenceSums<T> reference_[2];
     LaneSums<T> lane_[2][kMostLanes];
     alignas(64) double x_double_[kTile];
     alignas(64) double errors_[kMostLanes][kTile];
-    alignas(64) double pair_[kMostLanes * (kMostLanes - 1) / 2][kPartialSums];
+    alignas(64) double pair_[kMostLanes * (kMostLanes - 1) / 2][kPartialProducts];
 };
 
 }  // namespace

@@ -10,25 +10,34 @@ namespace gfpq {
 inline constexpr std::size_t kTile = 512;        // elements; a multiple of every vector length
 inline constexpr std::size_t kPartialSums = 8;   // element i belongs to partial sum i % 8
 inline constexpr std::size_t kPartialRange = 16;  // the same for minimum and maximum
+inline constexpr std::size_t kPartialProducts = 32;  // and for products of errors, where little else hides the latency
 
-/// Running sums of one buffer. Not initialized: `start` does it for as many as are used.
+// None of the following is initialized by itself: `start` does it for as many as are used.
+
+/// Smallest and largest elements of a buffer.
 template <class T>
-struct alignas(64) BufferSums {
-    double sum[kPartialSums];
-    double sum_squares[kPartialSums];
+struct alignas(64) Extent {
     T minimum[kPartialRange];
     T maximum[kPartialRange];
 };
 
-/// Running sums of one lane against the reference.
+/// Running sums of the reference.
+template <class T>
+struct alignas(64) ReferenceSums {
+    double x[kPartialSums];
+    double xx[kPartialSums];
+    Extent<T> extent;
+};
+
+/// Running sums of one lane. Sums of y and of x * y are not here: they follow from the others, see `Chunk::finish`.
 template <class T>
 struct alignas(64) LaneSums {
-    BufferSums<T> y;
-    double xy[kPartialSums];
+    double yy[kPartialSums];
     double d[kPartialSums];
     double dd[kPartialSums];
     double abs_d[kPartialSums];
     double max_abs_d[kPartialSums];
+    Extent<T> extent;
     std::uint64_t unequal_bits;
 };
 
@@ -36,11 +45,13 @@ struct alignas(64) LaneSums {
 /// finite (the sums of squares show it) can be done again with care.
 template <class T>
 struct TileKernels {
-    void (*reference)(const T* x, std::size_t count, const BufferSums<T>& before, BufferSums<T>& after, double* x_double);
+    void (*reference)(const T* x, std::size_t count, const ReferenceSums<T>& before, ReferenceSums<T>& after,
+                      double* x_double);
     /// `errors` (kTile doubles) is written where it is not nullptr.
     void (*lane)(const T* x, const double* x_double, const T* y, std::size_t count, const LaneSums<T>& before,
                  LaneSums<T>& after, double* errors);
-    /// Adds sum(a * b) to eight partial sums.
+    /// Adds a * b to kPartialProducts partial sums. May read beyond `count` up to a multiple of 16, where the lane
+    /// kernel has left zeros.
     void (*product)(const double* a, const double* b, std::size_t count, double* partial);
 };
 
