@@ -4,7 +4,8 @@ Run under atheris it is a fuzz target (install atheris by hand, it is no depende
 
     python tests/fuzz/caffe_reader.py [CORPUS_FOLDER] [-max_total_time=60]
 
-Anything but a network or an error of ours is a finding.
+Anything but a network or an error of ours is a finding. The readers are imported late, so that atheris can instrument
+them.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gfpq_inspect.errors import UserError
-from gfpq_inspect.models.caffe.network import CaffeOptions, read_network
-
 ROOT = Path(__file__).resolve().parents[2]
 STRUCTURE = ROOT / "fixtures/caffe/quirks/net.prototxt"
 
 
 def read_text_file(content: bytes, folder: Path) -> None:
     """Read bytes as a prototxt without weights."""
+    from gfpq_inspect.errors import UserError
+    from gfpq_inspect.models.caffe.network import read_network
+
     path = folder / "net.prototxt"
     path.write_bytes(content)
     with contextlib.suppress(UserError):
@@ -31,6 +32,9 @@ def read_text_file(content: bytes, folder: Path) -> None:
 
 def read_binary_file(content: bytes, folder: Path) -> None:
     """Read bytes as a caffemodel: alone, and with a prototxt."""
+    from gfpq_inspect.errors import UserError
+    from gfpq_inspect.models.caffe.network import CaffeOptions, read_network
+
     path = folder / "weights.bin"
     path.write_bytes(content)
     with contextlib.suppress(UserError):
@@ -50,8 +54,11 @@ def main() -> None:
     """Fuzz until stopped."""
     import atheris
 
-    with atheris.instrument_imports(include=["gfpq_inspect.models.caffe"]):
-        from gfpq_inspect.models.caffe import network  # noqa: F401  (imported to be instrumented)
+    # An editable install finds the package by a loader of its own, which atheris cannot instrument.
+    sys.meta_path[:] = [finder for finder in sys.meta_path if "Redirecting" not in type(finder).__name__]
+    sys.path.insert(0, str(ROOT))
+    with atheris.instrument_imports(include=["gfpq_inspect"]):
+        import gfpq_inspect.models.caffe.network  # noqa: F401  (imported to be instrumented)
 
     atheris.Setup(sys.argv, consume)
     atheris.Fuzz()

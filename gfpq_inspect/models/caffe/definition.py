@@ -101,6 +101,9 @@ def define_layers(
 
 def _takes_part(layer: Parameters, state: NetState) -> bool:
     include, exclude = layer.subs("include"), layer.subs("exclude")
+    for rule in (*include, *exclude):
+        for name in rule.unknown():
+            raise ModelError(rule.problem(f"its rule has an unknown field '{name}'", "correct the rule", name))
     if include and exclude:
         raise ModelError(
             layer.problem("has both include and exclude rules", "keep one kind (Caffe refuses both)", "exclude")

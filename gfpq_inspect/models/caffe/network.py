@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gfpq_inspect.errors import ModelError, Problem, UsageError
@@ -231,7 +231,7 @@ class _NetReader:
             self._check_values(root)
         messages, notes = upgrade(root, path, self._problems)
         self._notes += notes
-        definitions = define_layers(messages, self._options.state, path, self._problems, filtered=from_text)
+        definitions = define_layers(messages, self._state(root), path, self._problems, filtered=from_text)
         if not definitions:
             self._no_layers(root)
         cut = self._cut(definitions)
@@ -257,6 +257,12 @@ class _NetReader:
             allow_unknown_fields=self._options.allow_unknown_fields,
         )
         return CaffeNetwork(net, self._problems.found())
+
+    def _state(self, root: Message) -> NetState:
+        """Return the state to filter by: stages of the file's own `state` count too, its phase and level do not."""
+        state = self._options.state
+        own = [stage for message in root.messages("state") for stage in message.texts("stage")]
+        return replace(state, stages=(*state.stages, *own))
 
     def _check_values(self, root: Message) -> None:
         """Check every known field of the file, used or not: Caffe refuses the whole file for one wrong value."""

@@ -91,6 +91,10 @@ def test_no_sharing_where_caffe_copies(tmp_path: Path) -> None:
             'layer { name: "r" type: "ReLU" bottom: "data" top: "y" include { phase: TEST } exclude { phase: TRAIN } }',
             "has both include and exclude rules",
         ),
+        (
+            'layer { name: "r" type: "ReLU" bottom: "data" top: "y" include { phse: TEST } }',
+            "its rule has an unknown field 'phse'",
+        ),
     ],
 )
 def test_what_caffe_refuses(tmp_path: Path, text: str, message: str) -> None:

@@ -37,10 +37,12 @@ def names(network: CaffeNetwork) -> list[str]:
         ("include { }", NetState(), True),
         ("exclude { }", NetState(), False),
         ("phase: TRAIN", NetState(), True),
+        ("include { stage: 'own' }", NetState(), True),
     ],
 )
 def test_rules(tmp_path: Path, rules: str, state: NetState, stays: bool) -> None:
     text = INPUT + f'layer {{ name: "r" type: "ReLU" bottom: "data" top: "y" {rules} }}'
+    text += 'state { phase: TRAIN level: 7 stage: "own" }'
     network = read(tmp_path, text, options=CaffeOptions(state=state))
     assert ("r" in names(network)) is stays
     if rules.startswith("phase"):

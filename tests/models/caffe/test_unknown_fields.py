@@ -39,7 +39,7 @@ def test_refused_and_allowed(tmp_path: Path, text: str, message: str) -> None:
         POOL % ("", "quantize_param { bits: 7 }"),
         POOL % ("", "convolution_param { num_output: 7 }"),
         POOL % ("", "") + 'engine: "MKL2017" force_backward: true debug_info: true',
-        POOL % ("ceil_mode: true", ""),
+        POOL % ("ceil_mode: true engine: MKLDNN", ""),
         'layer { name: "c" type: "Dropout" bottom: "data" top: "c" dropout_param { scale_train: true } }',
     ],
 )
