@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement, PointEvidence, RowProblem, RowState
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.metrics import TINY_ELEMENTS, Pool, cosines, equality_of, scores_of, sqnrs_db
+from gfpq_inspect.analyze.propagation import OriginVotes
 from gfpq_inspect.analyze.result import Comparison, Coverage, Isolation, LayerRow, Scores, Status
 from gfpq_inspect.analyze.rows import TableRow
 from gfpq_inspect.analyze.spread import COSINE_SCALE, DECIBEL_SCALE, SpreadCollector
+from gfpq_inspect.analyze.task import AccuracyMeter
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Collected:
         isolation: float64 [rows, 2, 3], see `Measurement`.
         evidence: Evidence of every point.
         problems: (row, comparison) to why it was not scored.
+        accuracy: Right answers of every lane, where labels are known.
+        origins: Where errors begin, where something is quantized.
         samples: Samples seen.
     """
 
@@ -38,10 +42,14 @@ class Collected:
     cosine_spread: SpreadCollector
     sqnr_spread: SpreadCollector
     problems: dict[tuple[int, int], RowProblem] = field(default_factory=dict)
+    accuracy: AccuracyMeter | None = None
+    origins: OriginVotes | None = None
     samples: int = 0
 
     @classmethod
-    def empty(cls, experiment: Experiment) -> Collected:
+    def empty(
+        cls, experiment: Experiment, accuracy: AccuracyMeter | None = None, origins: OriginVotes | None = None
+    ) -> Collected:
         """Nothing seen yet."""
         rows, columns = len(experiment.rows), len(experiment.comparisons)
         return cls(
@@ -51,10 +59,17 @@ class Collected:
             evidence=[PointEvidence() for _ in experiment.points],
             cosine_spread=SpreadCollector(rows * columns, COSINE_SCALE),
             sqnr_spread=SpreadCollector(rows * columns, DECIBEL_SCALE),
+            accuracy=accuracy,
+            origins=origins,
         )
 
-    def add(self, measurement: Measurement) -> None:
-        """Add the next batch; batches must come in sample order."""
+    def add(self, first: int, measurement: Measurement) -> None:
+        """Add the next batch; batches must come in sample order.
+
+        Args:
+            first: Index of its first sample.
+            measurement: Its sums.
+        """
         self.pool.add(measurement.sums)
         self.isolation = np.add.accumulate(np.concatenate([self.isolation[None], measurement.isolation]), axis=0)[-1]
         for known, seen in zip(self.evidence, measurement.evidence, strict=True):
@@ -66,6 +81,10 @@ class Collected:
             earlier = self.problems.get(place)
             if earlier is None or problem.state > earlier.state:
                 self.problems[place] = problem
+        if self.accuracy is not None:
+            self.accuracy.add(first, measurement.samples, measurement.captured)
+        if self.origins is not None:
+            self.origins.add(measurement.sums)
         self.samples += measurement.samples
 
 

@@ -35,12 +35,15 @@ class Lane:
         side: Model that it runs.
         weights: Weights that it computes with.
         quantizes_data: Whether data are quantized where the network quantizes them.
+        fed_by: A probe runs each layer by itself on the tensors of the lane that this names; None for a lane that
+            runs on its own tensors from the input to the end.
     """
 
     name: str
     side: Side
     weights: Weights
     quantizes_data: bool
+    fed_by: str | None = None
 
 
 FLOAT = Lane("float", Side.FIRST, Weights.STORED, quantizes_data=False)
@@ -52,17 +55,29 @@ TUNED_DATA = Lane("tuned_data", Side.SECOND, Weights.STORED, quantizes_data=True
 TUNED_WEIGHT = Lane("tuned_weight", Side.SECOND, Weights.DEPLOYED, quantizes_data=False)
 TUNED = Lane("tuned", Side.SECOND, Weights.DEPLOYED, quantizes_data=True)
 
+LOCAL_DATA = Lane("local_data", Side.FIRST, Weights.STORED, quantizes_data=True, fed_by="float")
+LOCAL_WEIGHT = Lane("local_weight", Side.FIRST, Weights.QUANTIZED, quantizes_data=False, fed_by="float")
+LOCAL_BOTH = Lane("local_both", Side.FIRST, Weights.QUANTIZED, quantizes_data=True, fed_by="float")
+INHERITED_BOTH = Lane("inherited_both", Side.FIRST, Weights.STORED, quantizes_data=False, fed_by="both")
+LOCAL_TUNED = Lane("local_tuned", Side.SECOND, Weights.DEPLOYED, quantizes_data=True, fed_by="tuned_float")
+INHERITED_TUNED = Lane("inherited_tuned", Side.SECOND, Weights.STORED, quantizes_data=False, fed_by="tuned")
 
-def lanes_for(*, second: bool, quantized: bool) -> tuple[Lane, ...]:
-    """The lanes of a run; the reference lane of each model comes first.
+
+def lanes_for(*, second: bool, quantized: bool, isolate: bool = False) -> tuple[Lane, ...]:
+    """The lanes of a run; the reference lane of each model comes first, probes come last.
 
     Args:
         second: Whether a second model is given.
         quantized: Whether anything is quantized; without, only the float lanes run.
+        isolate: Whether each layer's own error is told apart from what arrived from before.
     """
-    first_lanes = (FLOAT, DATA, WEIGHT, BOTH) if quantized else (FLOAT,)
-    second_lanes = (TUNED_FLOAT, TUNED_DATA, TUNED_WEIGHT, TUNED) if quantized else (TUNED_FLOAT,)
-    return first_lanes + (second_lanes if second else ())
+    if not quantized:
+        return (FLOAT, TUNED_FLOAT) if second else (FLOAT,)
+    lanes = (FLOAT, DATA, WEIGHT, BOTH) + ((TUNED_FLOAT, TUNED_DATA, TUNED_WEIGHT, TUNED) if second else ())
+    if isolate:
+        lanes += (LOCAL_DATA, LOCAL_WEIGHT, LOCAL_BOTH, INHERITED_BOTH)
+        lanes += (LOCAL_TUNED, INHERITED_TUNED) if second else ()
+    return lanes
 
 
 def reference_lane(side: Side) -> Lane:
@@ -87,14 +102,29 @@ _TUNED = (
     Comparison("tuned_weight", "tuned_weight", "tuned_float", "quantization", "second model, weights quantized"),
     Comparison("tuned", "tuned", "tuned_float", "quantization", "second model, what quantization costs it"),
 )
+_ISOLATED = (
+    Comparison("local_data", "local_data", "float", "local", "this layer alone, data quantized"),
+    Comparison("local_weight", "local_weight", "float", "local", "this layer alone, weights quantized"),
+    Comparison("local_both", "local_both", "float", "local", "this layer alone, data and weights quantized"),
+    Comparison("inherited_both", "inherited_both", "float", "inherited", "what arrived from before"),
+    Comparison("fresh_both", "both", "inherited_both", "fresh", "what this layer added"),
+)
+_ISOLATED_TUNED = (
+    Comparison("local_tuned", "local_tuned", "tuned_float", "local", "second model, this layer alone"),
+    Comparison("inherited_tuned", "inherited_tuned", "tuned_float", "inherited", "second model, what arrived"),
+    Comparison("fresh_tuned", "tuned", "inherited_tuned", "fresh", "second model, what this layer added"),
+)
 _FLOAT_ONLY = (Comparison("total", "tuned_float", "float", "total", "second model against the first, both in float"),)
 
 
-def comparisons_for(*, second: bool, quantized: bool) -> tuple[Comparison, ...]:
+def comparisons_for(*, second: bool, quantized: bool, isolate: bool = False) -> tuple[Comparison, ...]:
     """What is measured against what, in the order of the reports (spec: metrics, section 4)."""
     if not quantized:
         return _FLOAT_ONLY if second else ()
-    return _QUANTIZATION + (_TUNED if second else ())
+    comparisons = _QUANTIZATION + (_TUNED if second else ())
+    if isolate:
+        comparisons += _ISOLATED + (_ISOLATED_TUNED if second else ())
+    return comparisons
 
 
 def judged_by_default(*, second: bool) -> str:

@@ -8,6 +8,10 @@ from typing import Protocol
 class Progress(Protocol):
     """Told of phases and steps; called from one thread at a time."""
 
+    def note(self, text: str) -> None:
+        """A sentence that the person should read before the next phase."""
+        ...
+
     def phase(self, name: str, total: int) -> None:
         """A phase begins that will advance `total` times."""
         ...
@@ -19,6 +23,9 @@ class Progress(Protocol):
 
 class Silence:
     """Progress that nobody watches."""
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""
 
     def phase(self, name: str, total: int) -> None:
         """See `Progress`."""

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import PurePath
+from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
 from gfpq_inspect import __version__
@@ -35,7 +29,9 @@ from gfpq_inspect.analyze.findings.master import check_master
 from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for
 from gfpq_inspect.analyze.points import has_quant_layers, points_of
 from gfpq_inspect.analyze.progress import Progress, Silence
-from gfpq_inspect.analyze.result import ModelFacts, Result, Run, Timing
+from gfpq_inspect.analyze.propagation import OriginVotes, multiply_adds_of_probes, propagation
+from gfpq_inspect.analyze.record import Clock, calibration_text, model_facts, versions
+from gfpq_inspect.analyze.result import Result, Run
 from gfpq_inspect.analyze.rows import TableRow, table_rows
 from gfpq_inspect.analyze.task import AccuracyMeter
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD, judge_rows, judgement_of, rules_for
@@ -47,6 +43,9 @@ from gfpq_inspect.models.model import Layer, Model
 from gfpq_inspect.models.pair import Pairing, pair_inputs, pair_layers
 from gfpq_inspect.quantize import kernels, set_thread_limit, thread_limit
 
+AFFORDABLE_MULTIPLY_ADDS = 200_000_000_000
+"""Local errors are measured without being asked for up to this cost: some seconds on two processors."""
+
 
 @dataclass(frozen=True)
 class ComparisonRequest:
@@ -57,6 +56,8 @@ class ComparisonRequest:
         source: Samples for its inputs (and, by name or place, for those of the second).
         second: The second model (fine-tuned, or another export), or None.
         bits: 8 or 16, or None to compare in float only.
+        isolate: Whether each layer's own error is told apart from what arrived from before; None: where the cost is
+            small (`AFFORDABLE_MULTIPLY_ADDS`).
         coefficients: 'set' for a calibration over all samples, 'sample' for a coefficient from each sample.
         threshold: Cosine below which a layer is flagged.
         judge: See `verdict.rules_for`.
@@ -72,6 +73,7 @@ class ComparisonRequest:
     source: SampleSource
     second: Model | None = None
     bits: int | None = 8
+    isolate: bool | None = None
     coefficients: str = "set"
     threshold: float = DEFAULT_THRESHOLD
     judge: str = "default"
@@ -103,81 +105,77 @@ def compare_networks(request: ComparisonRequest, progress: Progress | None = Non
     return _Session(request, progress or Silence()).run()
 
 
+@dataclass(frozen=True)
+class _Setup:
+    """What is made before anything is measured."""
+
+    pairing: Pairing | None
+    table: tuple[TableRow, ...]
+    experiment: Experiment
+    engine: LayeredEngine
+    feeder: Feeder
+    facts: Facts
+    batch: int
+
+
 class _Session:
-    """The state of one run."""
+    """One run, phase by phase."""
 
     def __init__(self, request: ComparisonRequest, progress: Progress) -> None:
-        if request.bits not in (None, 8, 16):
-            raise UsageError(f"GFPQ has 8 and 16 bits, not {request.bits}; give 8 or 16.")
-        if request.bits is None and request.second is None:
-            raise UsageError("nothing to compare: without quantization a second model is needed.")
-        if request.coefficients not in ("set", "sample"):
-            raise UsageError(f"coefficients come from 'set' or from each 'sample', not from '{request.coefficients}'.")
-        if request.workers < 1:
-            raise UsageError(f"at least one worker is needed, not {request.workers}.")
-        if request.batch is not None and request.batch < 1:
-            raise UsageError(f"a batch holds at least one sample, not {request.batch}.")
+        _check(request)
         self._request = request
         self._progress = progress
-        self._phases: dict[str, float] = {}
-        self._started = datetime.now(UTC)
-        self._clock = time.perf_counter()
+        self._clock = Clock()
         self._models = {Side.FIRST: request.first}
         if request.second is not None:
             self._models[Side.SECOND] = request.second
         second, quantized = request.second is not None, request.bits is not None
-        self._comparisons = comparisons_for(second=second, quantized=quantized)
-        labels = request.labels
-        if labels is not None and len(labels.classes) < request.source.count:
-            raise InputError(
-                f"there are {len(labels.classes)} labels ({labels.origin}) for {request.source.count} samples; "
-                "give a label for each sample."
-            )
+        self._probe_cost = multiply_adds_of_probes(self._models) * request.source.count if quantized else 0
+        isolate = self._probe_cost <= AFFORDABLE_MULTIPLY_ADDS if request.isolate is None else request.isolate
+        self._isolate = isolate and quantized
+        self._comparisons = comparisons_for(second=second, quantized=quantized, isolate=self._isolate)
         self._rules = rules_for(request.judge, request.threshold, self._comparisons, second=second, quantized=quantized)
 
     def run(self) -> Result:
-        with self._phase("prepare"):
-            pairing = self._pairing()
-            table = table_rows(self._models, pairing)
-            experiment = self._experiment(table)
-            engine = LayeredEngine(experiment)
-            feeder = Feeder(self._request.source, self._models, self._input_names())
-            facts = engine.trial(first_sample(feeder).feeds, 1)
-            size = self._batch_size(engine, feeder, facts)
-        with _one_thread_a_worker(self._request.workers):
-            deltas, magnitudes = self._calibrate(engine, feeder, size)
-            accuracy = AccuracyMeter(self._request.labels) if self._request.labels is not None else None
-            collected, partial = self._measure(engine, feeder, size, deltas, accuracy)
-        with self._phase("judge"):
-            rows = judge_rows(layer_rows(table, collected, facts, self._request.source.identities), self._rules)
+        request = self._request
+        with self._clock.phase("prepare"):
+            setup = self._prepare()
+        with _one_thread_a_worker(request.workers):
+            deltas, magnitudes = self._calibrate(setup)
+            collected, partial = self._measure(setup, deltas)
+        with self._clock.phase("judge"):
+            table, experiment = setup.table, setup.experiment
+            rows = judge_rows(layer_rows(table, collected, setup.facts, request.source.identities), self._rules)
             names = {(side, value): row.row.key for row in table for side, value in row.row.values.items()}
             coefficients = data_coefficients(experiment.points, collected.evidence, deltas, magnitudes, names)
-            coefficients += weight_coefficients(self._models, experiment.weights, self._request.bits)
+            coefficients += weight_coefficients(self._models, experiment.weights, request.bits)
             judgement = judgement_of(rows, self._rules, partial=partial)
             row_keys = {row.layers[Side.FIRST].key: row.row.key for row in table if Side.FIRST in row.layers}
-            finding = check_master(self._models, pairing, experiment.weights, self._request.bits, row_keys)
+            finding = check_master(self._models, setup.pairing, experiment.weights, request.bits, row_keys)
+            details = self._details(setup, collected)
         return Result(
-            run=self._run_facts(pairing, engine.name, collected.samples),
+            run=self._record(setup, collected.samples),
             comparisons=self._comparisons,
             coverage=coverage_of(rows),
             judgement=judgement,
             layers=tuple(rows),
             coefficients=tuple(coefficients),
             findings=(finding,),
-            timing=self._timing() if self._request.timing else None,
-            details={"task": accuracy.result()} if accuracy is not None else {},
+            timing=self._clock.timing(request.workers) if request.timing else None,
+            details=details,
         )
 
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        yield
-        self._phases[name] = self._phases.get(name, 0.0) + time.perf_counter() - begin
-
-    def _pairing(self) -> Pairing | None:
-        if self._request.second is None:
-            return None
-        return pair_layers(self._request.first, self._request.second)
+    def _prepare(self) -> _Setup:
+        request = self._request
+        second = request.second
+        pairing = pair_layers(request.first, second) if second is not None else None
+        table = table_rows(self._models, pairing)
+        experiment = self._experiment(table)
+        engine = LayeredEngine(experiment)
+        feeder = Feeder(request.source, self._models, self._input_names())
+        facts = engine.trial(first_sample(feeder).feeds, 1)
+        size = self._batch_size(engine, feeder, facts)
+        return _Setup(pairing, table, experiment, engine, feeder, facts, size)
 
     def _input_names(self) -> dict[Side, dict[str, str]]:
         first = self._request.first
@@ -190,14 +188,13 @@ class _Session:
 
     def _experiment(self, table: tuple[TableRow, ...]) -> Experiment:
         bits = self._request.bits
-        quantized = bits is not None
-        points = tuple(point for side, model in self._models.items() for point in points_of(side, model, bits))
+        second, quantized = Side.SECOND in self._models, bits is not None
         return Experiment(
             models=self._models,
-            lanes=lanes_for(second=Side.SECOND in self._models, quantized=quantized),
+            lanes=lanes_for(second=second, quantized=quantized, isolate=self._isolate),
             comparisons=self._comparisons,
             rows=tuple(row.row for row in table),
-            points=points,
+            points=tuple(point for side, model in self._models.items() for point in points_of(side, model, bits)),
             weights=WeightTable(self._models, bits),
             bits=bits,
             per_sample=self._request.coefficients == "sample",
@@ -206,28 +203,26 @@ class _Session:
 
     def _batch_size(self, engine: LayeredEngine, feeder: Feeder, facts: Facts) -> int:
         size = batch_size(facts) if self._request.batch is None else self._request.batch
-        share = -(-self._request.source.count // max(1, self._request.workers))
+        share = -(-self._request.source.count // self._request.workers)
         size = max(1, min(size, share))
         return size if size > 1 and stacking_holds(engine, feeder) else 1
 
-    def _calibrate(
-        self, engine: LayeredEngine, feeder: Feeder, size: int
-    ) -> tuple[list[int] | None, list[float] | None]:
+    def _calibrate(self, setup: _Setup) -> tuple[list[int] | None, list[float] | None]:
         """Coefficients that cover the whole set (UPDATE): the largest of those that each sample alone would give."""
-        points = engine.experiment.points
+        points = setup.experiment.points
         if self._request.coefficients == "sample" or self._request.bits is None:
             return None, None
         magnitudes = np.zeros(len(points))
         deltas = np.full(len(points), np.iinfo(np.int64).min, dtype=np.int64)
         if not points:
             return [], []
-        with self._phase("calibrate"):
+
+        def work(batch: Batch) -> NDArray[np.float64]:
+            return setup.engine.calibrate(batch.feeds, batch.samples)
+
+        with self._clock.phase("calibrate"):
             self._progress.phase("calibrating", self._request.source.count)
-
-            def work(batch: Batch) -> NDArray[np.float64]:
-                return engine.calibrate(batch.feeds, batch.samples)
-
-            for batch, found in run_in_order(feeder.batches(size), work, self._request.workers):
+            for batch, found in run_in_order(setup.feeder.batches(setup.batch), work, self._request.workers):
                 magnitudes = np.maximum(magnitudes, found.max(axis=0))
                 # The largest is not enough: an all-zero sample counts as 1e-6, the original's rule.
                 for index, point in enumerate(points):
@@ -236,85 +231,103 @@ class _Session:
                 self._progress.advance(batch.samples, self._request.source.identities[batch.first])
         return deltas.tolist(), magnitudes.tolist()
 
-    def _measure(
-        self,
-        engine: LayeredEngine,
-        feeder: Feeder,
-        size: int,
-        deltas: list[int] | None,
-        accuracy: AccuracyMeter | None,
-    ) -> tuple[Collected, bool]:
+    def _measure(self, setup: _Setup, deltas: list[int] | None) -> tuple[Collected, bool]:
         """Run all lanes over all samples; stops early, with what there is, when interrupted."""
-        collected = Collected.empty(engine.experiment)
-        watch = _Watch(self._progress, engine.layer_count)
-        self._progress.phase("measuring", self._request.source.count * engine.layer_count)
+        request, engine = self._request, setup.engine
+        collected = Collected.empty(setup.experiment, *self._observers(setup))
+        watch = _Watch(self._progress)
+        if self._probe_cost:
+            self._progress.note(self._cost_text())
+        self._progress.phase("measuring", request.source.count * engine.layer_count)
 
         def work(batch: Batch) -> Measurement:
             return engine.measure(batch.feeds, batch.samples, deltas, watch.for_batch(batch.samples))
 
-        with self._phase("measure"):
+        with self._clock.phase("measure"):
             try:
-                for batch, measurement in run_in_order(feeder.batches(size), work, self._request.workers, watch.stop):
-                    collected.add(measurement)
-                    if accuracy is not None:
-                        accuracy.add(batch.first, batch.samples, measurement.captured)
+                batches = setup.feeder.batches(setup.batch)
+                for batch, measurement in run_in_order(batches, work, request.workers, watch.stop):
+                    collected.add(batch.first, measurement)
             except KeyboardInterrupt:
                 if not collected.samples:
                     raise
                 return collected, True
         return collected, False
 
-    def _run_facts(self, pairing: Pairing | None, engine: str, samples: int) -> Run:
+    def _observers(self, setup: _Setup) -> tuple[AccuracyMeter | None, OriginVotes | None]:
+        labels = self._request.labels
+        accuracy = AccuracyMeter(labels) if labels is not None else None
+        return accuracy, self._origin_votes(setup) if self._request.bits is not None else None
+
+    def _origin_votes(self, setup: _Setup) -> OriginVotes:
+        # Where features of a tuned network moved, an error against the first model's says nothing of where it began.
+        judged = self._rules.comparison
+        name = "tuned" if judged.kind in ("total", "drift") else judged.name
+        column, comparison = next((i, entry) for i, entry in enumerate(self._comparisons) if entry.name == name)
+        lanes = (comparison.reference, comparison.lane)
+        sides = [setup.experiment.lane(lane).side for lane in lanes]
+        return OriginVotes(setup.table, column, self._rules.threshold, setup.facts, sides)
+
+    def _details(self, setup: _Setup, collected: Collected) -> dict[str, Any]:
+        details: dict[str, Any] = {}
+        if self._isolate:
+            split = propagation(setup.table, self._comparisons, collected.pool.sums)
+            details["layers"] = {key: {"propagation": parts} for key, parts in split.items()}
+        if collected.origins is not None:
+            details["origins"] = collected.origins.result(self._comparisons)
+        if collected.accuracy is not None:
+            details["task"] = collected.accuracy.result()
+        return details
+
+    def _cost_text(self) -> str:
+        cost = f"{self._probe_cost / 1e9:.3g} thousand million multiply-adds"
+        if self._isolate:
+            return f"Each quantized layer also runs by itself, to tell its own error from what arrived: {cost} more."
+        return f"Local errors are left out, they would take {cost} more; --isolate asks for them."
+
+    def _record(self, setup: _Setup, samples: int) -> Run:
         request = self._request
-        facts = request.source.facts()
-        notes = list(pairing.notes) if pairing is not None else []
+        notes = list(setup.pairing.notes) if setup.pairing is not None else []
         notes += [
             f"The {side.value} model is quantized at its own Quant layers."
             for side, model in self._models.items()
             if request.bits is not None and has_quant_layers(model)
         ]
+        if request.bits is not None and not self._isolate:
+            notes.append(self._cost_text() if request.isolate is None else "Local errors were not asked for.")
+        facts = request.source.facts()
         return Run(
             tool_version=__version__,
             command=request.command,
-            models=tuple(_model_facts(side, model) for side, model in self._models.items()),
+            models=tuple(model_facts(side, model) for side, model in self._models.items()),
             inputs=replace(facts, sample_count=samples, samples=facts.samples[:samples]),
             bits=request.bits,
             coefficients=request.coefficients,
-            calibration=self._calibration_text(),
+            calibration=calibration_text(
+                request.bits, request.coefficients, request.source.count, second=request.second is not None
+            ),
             view=request.view,
-            engine=engine,
-            versions={
-                "numpy": np.__version__,
-                "onnx": onnx.__version__,
-                "onnxruntime": onnxruntime.__version__,
-            },
+            engine=setup.engine.name,
+            versions=versions(),
             notes=tuple(notes),
         )
 
-    def _calibration_text(self) -> str:
-        if self._request.bits is None:
-            return "nothing was quantized"
-        if self._request.coefficients == "sample":
-            return "every sample has its own data coefficients, from its own tensors (INIT)"
-        count = self._request.source.count
-        samples = "1 sample" if count == 1 else f"all {count} samples"
-        text = f"data coefficients from a calibration pass of the float network over {samples} (UPDATE)"
-        return f"{text}, for each model its own" if self._request.second is not None else text
 
-    def _timing(self) -> Timing:
-        return Timing(
-            started=self._started.isoformat(timespec="seconds"),
-            elapsed_s=time.perf_counter() - self._clock,
-            phases_s=dict(self._phases),
-            peak_memory_mb=_peak_memory_mb(),
-            host={
-                "system": platform.system(),
-                "machine": platform.machine(),
-                "python": platform.python_version(),
-                "processors": str(os.cpu_count() or 0),
-                "workers": str(self._request.workers),
-            },
-        )
+def _check(request: ComparisonRequest) -> None:
+    if request.bits not in (None, 8, 16):
+        raise UsageError(f"GFPQ has 8 and 16 bits, not {request.bits}; give 8 or 16.")
+    if request.bits is None and request.second is None:
+        raise UsageError("nothing to compare: without quantization a second model is needed.")
+    if request.coefficients not in ("set", "sample"):
+        raise UsageError(f"coefficients come from 'set' or from each 'sample', not from '{request.coefficients}'.")
+    if request.workers < 1:
+        raise UsageError(f"at least one worker is needed, not {request.workers}.")
+    if request.batch is not None and request.batch < 1:
+        raise UsageError(f"a batch holds at least one sample, not {request.batch}.")
+    labels, count = request.labels, request.source.count
+    if labels is not None and len(labels.classes) < count:
+        found = f"there are {len(labels.classes)} labels ({labels.origin}) for {count} samples"
+        raise InputError(f"{found}; give a label for each sample.")
 
 
 @contextmanager
@@ -331,9 +344,8 @@ def _one_thread_a_worker(workers: int) -> Iterator[None]:
 class _Watch:
     """Tells the progress of all workers, one at a time, and lets them stop in the middle of a batch."""
 
-    def __init__(self, progress: Progress, layers: int) -> None:
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._layers = layers
         self._lock = threading.Lock()
         self.stop = threading.Event()
 
@@ -347,32 +359,3 @@ class _Watch:
                 self._progress.advance(samples, layer.name)
 
         return layer_done
-
-
-def _model_facts(side: Side, model: Model) -> ModelFacts:
-    origin = model.origin
-    return ModelFacts(
-        role=side.value,
-        framework=origin.framework,
-        name=origin.name,
-        structure_file=_base_name(origin.structure_file),
-        weights_file=_base_name(origin.weights_file),
-        structure_source=origin.structure_source,
-        sha256=dict(sorted(origin.sha256.items())),
-        notes=origin.notes,
-    )
-
-
-def _base_name(path: str | None) -> str | None:
-    """Reports show no folders: they differ from machine to machine."""
-    return None if path is None else PurePath(path).name
-
-
-def _peak_memory_mb() -> float | None:
-    """Largest resident memory of this process so far, in MB (2^20 bytes); None where the system does not tell."""
-    try:
-        import resource  # noqa: PLC0415 - absent on Windows
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 if platform.system() != "Darwin" else peak / 1024**2

@@ -25,6 +25,10 @@ class ShownProgress:
         self._display = display
         self._task: TaskID | None = None
 
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self._display.console.print(text, markup=False, highlight=False)
+
     def phase(self, name: str, total: int) -> None:
         """See `Progress`."""
         if self._task is not None:
@@ -39,6 +43,9 @@ class ShownProgress:
 
 class QuietProgress:
     """Progress that nobody watches."""
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""
 
     def phase(self, name: str, total: int) -> None:
         """See `Progress`."""

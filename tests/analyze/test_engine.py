@@ -243,7 +243,9 @@ def test_tensors_are_shared_until_lanes_differ(network: Model, monkeypatch: pyte
     monkeypatch.setattr(Step, "run", counted)
     assert compare(network, data, workers=1) == engine_runs
     # One trial, one calibration as far as the last quantized tensor, and one run a lane where inputs or weights differ.
+    # At the first layer the lanes' inputs are the float ones, so that the probes compute nothing of their own.
     assert runs["conv1"] == 1 + 1 + 4
+    assert runs["branch_a"] == 1 + 1 + 4 + 4
     assert runs["prob"] == 1 + 0 + 4
 
 
@@ -299,6 +301,6 @@ def test_shares_are_vectors_that_add_to_one(network: Model) -> None:
 
 def test_comparisons_of_a_run_are_all_there(network: Model, tmp_path: Path) -> None:
     result = compare(network, samples(2, 3, 8, 8), second=small_network(seed=1).build(tmp_path, "prob"))
-    assert result.comparisons == comparisons_for(second=True, quantized=True)
+    assert result.comparisons == comparisons_for(second=True, quantized=True, isolate=True)
     for row in result.layers:
         assert set(row.scores) == {entry.name for entry in result.comparisons}

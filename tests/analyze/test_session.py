@@ -223,7 +223,7 @@ def test_other_shape_in_the_second_model(tmp_path: Path) -> None:
 def test_rows_without_a_partner_keep_their_own_scores(network: Model, tmp_path: Path) -> None:
     maker = small_network()
     maker.node("Sigmoid", ["prob"], "extra")
-    result = compare(network, samples(3, 3, 8, 8), maker.build(tmp_path, "extra"))
+    result = compare(network, samples(3, 3, 8, 8), maker.build(tmp_path, "extra"), isolate=False)
     row = next(row for row in result.layers if row.key == "extra")
     assert row.side == "second"
     assert row.status is Status.UNMATCHED
@@ -238,8 +238,12 @@ class Recorder:
     """Progress that remembers."""
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
         self.phases: list[tuple[str, int]] = []
         self.done: dict[str, int] = {}
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def phase(self, name: str, total: int) -> None:
         self.phases.append((name, total))
@@ -262,6 +266,9 @@ class Interrupting:
 
     def __init__(self, after: str) -> None:
         self.after = after
+
+    def note(self, text: str) -> None:
+        pass
 
     def phase(self, name: str, total: int) -> None:
         if self.after == name and total:

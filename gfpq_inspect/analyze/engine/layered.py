@@ -64,6 +64,7 @@ class LayeredEngine:
         points = [(point.side, point.value) for point in experiment.points]
         self._calibration_plan = plan_calibration(self._steps, points, given)
         self._lanes_of = {side: [lane for lane in experiment.lanes if lane.side is side] for side in experiment.models}
+        self._probes = [lane for lane in experiment.lanes if lane.fed_by is not None]
         self._constants = _constant_values(self._steps)
         self._row_measurer: Measurer = measurer or RowMeasurer(experiment, self._constants)
         self.layer_count = sum(len(sequence) for sequence in self._steps.values())
@@ -179,8 +180,8 @@ class LayeredEngine:
     def _run_lanes(self, step: Step, live: dict[str, Tensors], quantizer: Quantizer, samples: int) -> None:
         known: dict[tuple[tuple[int, ...], tuple[int, ...]], list[Array]] = {}
         for lane in self._lanes_of[step.side]:
-            tensors = live[lane.name]
-            values = {name: tensors[step.side, name] for name in step.inputs}
+            source = live[lane.fed_by or lane.name]
+            values = {name: source[step.side, name] for name in step.inputs}
             if lane.quantizes_data:
                 for name, bits in step.quantized.items():
                     if name in values:
@@ -189,9 +190,15 @@ class LayeredEngine:
             if identity not in known:
                 known[identity] = self._execute(step, values, lane, samples)
             results = known[identity]
-            tensors.update(((step.side, name), array) for name, array in zip(step.outputs, results, strict=True))
+            live[lane.name].update(
+                ((step.side, name), array) for name, array in zip(step.outputs, results, strict=True)
+            )
 
     def _drop(self, action: Action, live: dict[str, Tensors], quantizer: Quantizer) -> None:
+        for row in (self.experiment.rows[index] for index in action.rows):
+            for lane in self._probes:
+                if lane.side in row.values:
+                    live[lane.name].pop((lane.side, row.values[lane.side]), None)
         for side, name in action.drop:
             for lane in self._lanes_of[side]:
                 live[lane.name].pop((side, name), None)

@@ -142,12 +142,17 @@ class RowMeasurer:
             return
         value = (group.reference.side, row.values[group.reference.side])
         counted = 1 if value in self._constants else samples
-        double = any(tensor.dtype == np.float64 for tensor in (reference, *(tensor for _, tensor in scored)))
+        # Lanes that do not differ here share one array, and a shared array is read once.
+        unique = list({id(tensor): tensor for _, tensor in scored}.values())
+        position = {id(tensor): place for place, tensor in enumerate(unique)}
+        double = any(tensor.dtype == np.float64 for tensor in (reference, *unique))
         arrays = [
-            stacked(tensor.astype(np.float64) if double else as_floating(tensor), counted)
-            for tensor in (reference, *(tensor for _, tensor in scored))
+            stacked(as_floating(tensor.astype(np.float64) if double else tensor), counted)
+            for tensor in (reference, *unique)
         ]
         sums, products = kernels.similarity(arrays[0], arrays[1:])
+        places = [position[id(tensor)] for _, tensor in scored]
+        sums, products = sums[:, places], products[:, places][:, :, places]
         columns = [group.columns[member] for member, _ in scored]
         into.sums[:, index, columns] = sums
         positions = {member: place for place, (member, _) in enumerate(scored)}
@@ -166,7 +171,7 @@ class RowMeasurer:
         for row in self._experiment.rows:
             if row.key in self._experiment.captured:
                 for lane in self._experiment.lanes:
-                    if lane.side in row.values:
+                    if lane.side in row.values and lane.fed_by is None:
                         into.captured[row.key, lane.name] = _tensor(live, lane, row)
 
 

@@ -267,7 +267,8 @@ class StepBuilder:
 
     def _size_of(self, initializer: str) -> int:
         tensor = self._initializers[initializer]
-        return math.prod(tensor.dims) * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+        elements: int = math.prod(tensor.dims)
+        return elements * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
     def _session(
         self, layer: Layer, segment: Segment, fed: Sequence[str], embedded: Mapping[str, Array]
