@@ -6,6 +6,7 @@ only in another phase, and losses, which that network lacks, are asked here whet
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -94,6 +95,11 @@ def fold_caffe(net: Net, model: Model, source: Source, stored: StoredWeights) ->
     return CaffeFold(folded, source.encode(files.text.apply(source.text)), edits | dropped)
 
 
+def _parameter_names(layer: NetLayer) -> set[str]:
+    """Return the names under which a layer shares its weights."""
+    return {param.text("name") for param in layer.message.messages("param")} - {""}
+
+
 class _Files:
     """A network's layers and their places in its prototxt."""
 
@@ -106,6 +112,11 @@ class _Files:
         self._own = {layer.key: places.get((layer.message.line, layer.message.column)) for layer in net.layers}
         taking_part = {id(one) for one in self._own.values() if one is not None}
         self._others = [one for one in self._placed if id(one) not in taking_part]
+        self._names = Counter(layer.name for layer in net.layers)
+        self._owners: dict[str, list[NetLayer]] = {}
+        for layer in net.layers:
+            for name in _parameter_names(layer):
+                self._owners.setdefault(name, []).append(layer)
 
     def kept(self) -> dict[str, str]:
         """Return layers that must stay although the network for phase TEST could do without them, and why."""
@@ -123,14 +134,12 @@ class _Files:
     def _not_alone(self, layer: NetLayer) -> str | None:
         if self._own[layer.key] is None and not layer.is_input:
             return f"'{layer.name}' is not written as a layer of the current format"
-        names = {param.text("name") for param in layer.message.messages("param")} - {""}
-        for other in self._net.layers:
-            if other is layer:
-                continue
-            if names & {param.text("name") for param in other.message.messages("param")}:
-                return f"'{layer.name}' shares its weights with '{other.name}'"
-            if other.name == layer.name:
-                return f"'{layer.name}' is the name of two layers"
+        for name in _parameter_names(layer):
+            others = [other for other in self._owners[name] if other is not layer]
+            if others:
+                return f"'{layer.name}' shares its weights with '{others[0].name}'"
+        if self._names[layer.name] > 1:
+            return f"'{layer.name}' is the name of two layers"
         return None
 
     def _read_elsewhere(self, layer: NetLayer, before: NetLayer) -> str | None:

@@ -14,6 +14,7 @@ from gfpq_inspect.errors import QuantizationError, UsageError
 from gfpq_inspect.models.fold import Refusal
 from gfpq_inspect.models.model import Layer, LayerKind, Model
 from gfpq_inspect.models.onnx.names import names_read
+from gfpq_inspect.quantize import kernels
 from gfpq_inspect.tune.caffemodel import LayerEdit, edit_caffemodel
 from gfpq_inspect.tune.fold_files import FoldedFiles, Shapes, fold_files, serialize
 from gfpq_inspect.tune.networks import CaffeFiles, OnnxFile, reopen, single_samples
@@ -112,13 +113,15 @@ def quantize_files(
         opened_now = reopen(folded.files, allow_unknown_fields=allow_unknown_fields)
     else:
         opened_now = opened
-    model, _ = single_samples(opened_now.network, shapes)
+    model, bound = single_samples(opened_now.network, shapes)
     file = origin.weights_file or origin.structure_file
     weights = tuple(_quantize(model, bits, settle=settle, file=file))
     if isinstance(opened_now, OnnxFile):
         files, notes = _onnx_files(opened_now, weights)
     else:
         files, notes = _caffe_files(opened_now, weights), ()
+    if opened_now is not opened and folded is not None:
+        notes += tuple(_trained_unfolded(opened.network.build(bound), folded, bits))
     refusals = folded.refusals if folded is not None else ()
     floats = tuple(_float_layers(model, refusals))
     return QuantizedFiles(files, weights, floats, folded, bits, origin.name, origin.sha256, notes)
@@ -137,6 +140,25 @@ def _quantize(model: Model, bits: int, *, settle: bool, file: str | None) -> Ite
                 values = np.ascontiguousarray(array, np.float32)
                 done[name, width] = quantize_tensor(values, width, settle=settle, layer=row.name, file=file)
             yield QuantizedWeight(row.name, row.type, name, row.weights.index(name), array.shape, done[name, width])
+
+
+def _trained_unfolded(before: Model, folded: FoldedFiles, bits: int) -> Iterator[str]:
+    """Say which weights were quantized in training and are not what was trained any more, since folding moved them."""
+    tensors = {tensor.name: tensor for tensor in before.graph.graph.initializer}
+    bases = {fold.base for fold in folded.folds}
+    moved = [
+        row.name
+        for row in before.layers
+        if row.key in bases and row.quantization is not None
+        for name in row.quantization.weights
+        if kernels.on_grid(np.ascontiguousarray(numpy_helper.to_array(tensors[name]), np.float32), bits)
+    ]
+    if moved:
+        shown = ", ".join(moved[:5]) + (", ..." if len(moved) > 5 else "")
+        yield (
+            f"{len(moved)} weights were on the grid before folding and had to be quantized again after it ({shown}): "
+            "what was trained is not what is deployed; fold first and fine-tune the folded network"
+        )
 
 
 def _caffe_files(opened: CaffeFiles, weights: Sequence[QuantizedWeight]) -> dict[str, bytes]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
 from gfpq_inspect.models.caffe.network import CaffeOptions, read_network
 from gfpq_inspect.models.fold import FoldedModel, fold_model, fold_model_report
 from gfpq_inspect.models.model import Model
+from gfpq_inspect.models.onnx.network import read_onnx
 from gfpq_inspect.models.run import run_model
 
 from .small_networks import Blobs, batch_norm, conv, data, draw, simple, write_network
@@ -255,3 +257,63 @@ def test_real_networks(shared: Path, name: str) -> None:
             scale = np.abs(before[value]).max()
             assert before[value].shape == after[value].shape
             assert np.abs(after[value] - before[value]).max() <= 1e-5 * scale, layer.key
+
+
+def test_onnx_nodes_are_layers(tmp_path: Path) -> None:
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    net (float[n,3,6,6] x) => (float[n,4,4,4] y, float[n,4,4,4] z)
+    {
+      [conv] c = Conv(x, w)
+      [bn] b = BatchNormalization <epsilon = 0.001> (c, s, t, m, v)
+      [mul] a = Mul(b, f)
+      [relu] y = Relu(a)
+      [other] o = Conv(x, w)
+      [shift] z = Add(o, u)
+    }
+    """
+    proto = onnx.parser.parse_model(text)
+    arrays = {"w": draw(4, 3, 3, 3), "s": draw(4), "t": draw(4, seed=1), "m": draw(4, seed=2)}
+    arrays |= {"v": draw(4, seed=3, low=0.1), "f": draw(4, 1, 1), "u": draw(4, 1, 1, seed=8)}
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    onnx.save(proto, tmp_path / "net.onnx")
+    done = folded(read_onnx(tmp_path / "net.onnx").build({"x": (2, 3, 6, 6)}))
+    rows = {layer.key: layer for layer in done.model.layers}
+    assert list(rows) == ["x", "conv", "relu", "other"]
+    assert rows["conv"].folded == ("bn", "mul")
+    assert rows["other"].folded == ("shift",)
+    assert rows["conv"].weights[0] != rows["other"].weights[0]  # a kernel that two share is not overwritten
+
+
+def test_matrix_product_gets_a_bias(tmp_path: Path) -> None:
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    net (float[2,3] x) => (float[2,4] y)
+    {
+      [product] p = MatMul(x, w)
+      [bias] b = Add(p, u)
+      [scale] y = Mul(b, s)
+    }
+    """
+    proto = onnx.parser.parse_model(text)
+    arrays = {"w": draw(3, 4), "u": draw(4), "s": draw(4, seed=1)}
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    onnx.save(proto, tmp_path / "net.onnx")
+    done = folded(read_onnx(tmp_path / "net.onnx").build())
+    assert [node.op_type for node in done.model.graph.graph.node] == ["MatMul", "Add"]
+    assert done.model.layers[1].nodes == ("product", "product/bias")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "folds"),
+    [
+        ("ultraface_slim_320/version-slim-320_without_postprocessing.onnx", 25),
+        ("rapidocr_ppocrv4/ch_ppocr_mobile_v2.0_cls_infer.onnx", 35),
+        ("mnist_cntk/mnist.onnx", 2),
+    ],
+)
+def test_real_onnx_models(shared: Path, name: str, folds: int) -> None:
+    network = read_onnx(shared / "models" / name)
+    shapes = {"x": (1, 3, 48, 192)} if "ppocr" in name else None
+    assert len(folded(network.build(shapes)).folds) == folds

@@ -202,6 +202,11 @@ def test_other_chips_quant_layers_are_left_alone() -> None:
     assert strip_quant_layers(raw, "net").content == raw
 
 
+def test_as_in_the_digits_network(fixtures: Path) -> None:
+    ours = insert_quant_layers((fixtures / "digits/float.prototxt").read_bytes(), "net").content.decode()
+    assert readers(ours) == readers((fixtures / "digits/quant.prototxt").read_text())
+
+
 V1 = """\
 # old
 name: "old"

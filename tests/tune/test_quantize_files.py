@@ -226,6 +226,13 @@ def test_onnx_weight_with_another_reader(tmp_path: Path) -> None:
     assert not (tmp_path / "out.cfg").exists()
 
 
+def test_weights_that_were_trained_unfolded(fixtures: Path) -> None:
+    opened = open_files([fixtures / "digits/quant.prototxt", fixtures / "digits/quant.caffemodel"])
+    done = quantize_files(opened, {})
+    assert "4 weights were on the grid before folding" in done.notes[0]
+    assert not quantize_files(opened, {}, fold=False).notes
+
+
 FORWARD = """
 import sys
 import caffe, numpy as np
