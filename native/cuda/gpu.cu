@@ -56,6 +56,9 @@ struct DeviceSteps {
 class Gpu {
 public:
     explicit Gpu(int device) {
+        // Code for the wrong architecture shows here, before anything has been changed.
+        cudaFuncAttributes attributes{};
+        check(cudaFuncGetAttributes(&attributes, gfpq_apply_float32_8), "loading the GPU code");
         check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "asking about the GPU");
         int threads = 0;
         check(cudaDeviceGetAttribute(&threads, cudaDevAttrMaxThreadsPerMultiProcessor, device), "asking about the GPU");
@@ -312,9 +315,6 @@ Outcome quantize_dequantize(T* data, std::size_t count, const Grid& grid, unsign
     try {
         Gpu& gpu = current_gpu();
         const auto queue = static_cast<cudaStream_t>(stream);
-        // Code for the wrong architecture shows here, before anything has been changed.
-        cudaFuncAttributes attributes{};
-        check(cudaFuncGetAttributes(&attributes, gfpq_apply_float32_8), "loading the GPU code");
         if (block == nullptr) mode = static_cast<unsigned>(Mode::initialize);
         if (mode == static_cast<unsigned>(Mode::apply_only)) {
             apply(data, count, grid, unpack_parameters(block), gpu, queue);
