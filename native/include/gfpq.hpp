@@ -76,9 +76,9 @@ GFPQ_API int HI_GFPQ_QuantAndDeQuant(double *p64DoubleData, unsigned int u32Data
 
 // The same for values in the memory of the current CUDA device; the parameter block stays in CPU memory.
 //
-// The work is queued on `cuda_stream` (NULL: the default stream). With GFPQ_MODE_APPLY_ONLY, and with a NULL block, the
-// call returns at once; GFPQ_MODE_INIT and GFPQ_MODE_UPDATE wait until the coefficient is known, not until the data are
-// written. `cublas_handle` is accepted because callers pass one; it is not used.
+// The work is queued on `cuda_stream` (NULL: the default stream). With GFPQ_MODE_APPLY_ONLY, and for float with a NULL
+// block, the call returns at once; otherwise it waits until the coefficient is known, not until the data are written.
+// `cublas_handle` is accepted because callers pass one; it is not used.
 //
 // Returns GFPQ_ERR_BAD_PARAMETERS where a pointer is on the wrong side, GFPQ_ERR_NOT_SUPPORT from libgfpq, and
 // GFPQ_ERR_GENERIC where CUDA fails, for instance because the library holds no code for this GPU.
