@@ -55,22 +55,21 @@ def layers(
         phase=phase,
         stages=stage,
         level=level,
+        shapes_only=True,
     )
     model = network.build(input_shapes(input_shape, network))
-    # Without a weight file every weight has its filler's value; one note says so, not one a layer.
-    with_weights = network.origin.framework != "caffe" or network.origin.weights_file is not None
-    summary = _summary(model, with_weights)
+    summary = _summary(model)
     if as_json:
         print(json.dumps(summary, indent=2, ensure_ascii=True, allow_nan=False))
     else:
         _print_table(summary)
 
 
-def _summary(model: Model, with_weights: bool) -> dict[str, Any]:
+def _summary(model: Model) -> dict[str, Any]:
     graph = model.graph.graph
     shapes = {entry.name: _shape(entry) for entry in [*graph.value_info, *graph.output, *graph.input]}
     sizes = {tensor.name: _size(tensor.dims) for tensor in graph.initializer}
-    rows = [_row(layer, shapes, sizes, with_weights) for layer in model.layers]
+    rows = [_row(layer, shapes, sizes) for layer in model.layers]
     return {
         "framework": model.origin.framework,
         "name": model.origin.name,
@@ -94,8 +93,7 @@ def _summary(model: Model, with_weights: bool) -> dict[str, Any]:
     }
 
 
-def _row(layer: Layer, shapes: dict[str, list[int | str]], sizes: dict[str, int], with_weights: bool) -> dict[str, Any]:
-    notes = [note for note in layer.notes if with_weights or "is missing and was filled" not in note]
+def _row(layer: Layer, shapes: dict[str, list[int | str]], sizes: dict[str, int]) -> dict[str, Any]:
     return {
         "key": layer.key,
         "name": layer.name,
@@ -112,7 +110,7 @@ def _row(layer: Layer, shapes: dict[str, list[int | str]], sizes: dict[str, int]
         "quantized": _quantized(layer),
         "bits": layer.quantization.bits if layer.quantization else None,
         "reason": layer.quantization_reason,
-        "notes": notes,
+        "notes": list(layer.notes),
     }
 
 

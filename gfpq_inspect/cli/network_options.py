@@ -41,6 +41,7 @@ def open_files(
     phase: str,
     stages: Sequence[str] | None,
     level: int,
+    shapes_only: bool = False,
 ) -> Network:
     """Open a network from one or two files, in either order.
 
@@ -53,6 +54,7 @@ def open_files(
         phase: See there.
         stages: See there.
         level: See there.
+        shapes_only: See there.
 
     Raises:
         ModelError: A file is missing or damaged.
@@ -77,6 +79,7 @@ def open_files(
         phase=phase,
         stages=tuple(stages or ()),
         level=level,
+        shapes_only=shapes_only,
     )
 
 

@@ -29,6 +29,7 @@ def open_network(
     *,
     allow_missing: bool = False,
     allow_unknown_fields: bool = False,
+    shapes_only: bool = False,
     keep_losses: bool = False,
     phase: str = "TEST",
     stages: Sequence[str] = (),
@@ -43,6 +44,7 @@ def open_network(
         other_structure: Prototxt of the other network of a comparison.
         allow_missing: Missing weights get Caffe's filler values, with a note, instead of being refused.
         allow_unknown_fields: Unknown prototxt fields are ignored, with a note, instead of being refused.
+        shapes_only: Only shapes will be asked for; a Caffe network then needs no weights, and cannot run without.
         keep_losses: Keep losses and accuracies of a Caffe network; the labels become inputs.
         phase: 'TEST' or 'TRAIN': which layers of a Caffe network take part.
         stages: Stages for the same.
@@ -71,6 +73,7 @@ def open_network(
     options = CaffeOptions(
         allow_missing=allow_missing,
         allow_unknown_fields=allow_unknown_fields,
+        shapes_only=shapes_only,
         keep_losses=keep_losses,
         state=NetState(phase, level, tuple(stages)),
     )

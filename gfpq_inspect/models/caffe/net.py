@@ -145,6 +145,8 @@ class Net:
         notes: Upgrades, cuts and lenient readings, each one clause.
         allow_missing: Missing weights are to be replaced by Caffe's filler (constant 0 unless the layer says
             otherwise) with a note instead of being refused.
+        shapes_only: No weights were given, and only shapes are asked for: missing weights get their shape and no
+            values, and the model cannot run.
         allow_unknown_fields: Unknown fields in known layers are to be ignored with a note instead of being refused.
     """
 
@@ -157,4 +159,5 @@ class Net:
     splits: tuple[AutomaticSplit, ...] = ()
     notes: tuple[str, ...] = ()
     allow_missing: bool = False
+    shapes_only: bool = False
     allow_unknown_fields: bool = False

@@ -35,12 +35,15 @@ class CaffeOptions:
     Attributes:
         allow_missing: Missing weights get Caffe's filler values, with a note, instead of being refused.
         allow_unknown_fields: Unknown fields are ignored, with a note, instead of being refused.
+        shapes_only: Only shapes will be asked for: without a weight file the weights get no values, and the model that
+            is built cannot run.
         keep_losses: Keep losses and accuracies; the labels become inputs.
         state: Phase, level and stages that decide which layers take part.
     """
 
     allow_missing: bool = False
     allow_unknown_fields: bool = False
+    shapes_only: bool = False
     keep_losses: bool = False
     state: NetState = field(default_factory=NetState)
 
@@ -180,6 +183,12 @@ class _RegisteredTypes:
 
         return has_plugin(layer_type)
 
+    def needs_weights(self, layer_type: str) -> bool:
+        from gfpq_inspect.models.caffe.translate.registry import translator  # noqa: PLC0415  (imports onnx)
+
+        known = translator(layer_type)
+        return known is not None and known.needs_weights
+
 
 class _NetReader:
     """The steps from a definition and stored weights to a `Net`; problems and notes gather on the way."""
@@ -190,6 +199,7 @@ class _NetReader:
         self._stored = stored
         self._options = options
         self._types = _RegisteredTypes()
+        self._placeholders = False
         self._problems = Problems()
         self._notes: list[str] = list(stored.notes) if stored is not None else []
 
@@ -252,8 +262,8 @@ class _NetReader:
             origin=self._origin(root.text("name")),
             splits=tuple(connections.splits),
             notes=tuple(self._notes),
-            # With foreign weights one problem says so; that each layer lacks its own would bury it.
-            allow_missing=self._options.allow_missing or self._stored is None or not attached.stored,
+            allow_missing=self._options.allow_missing or self._placeholders,
+            shapes_only=self._placeholders,
             allow_unknown_fields=self._options.allow_unknown_fields,
         )
         return CaffeNetwork(net, self._problems.found())
@@ -292,11 +302,27 @@ class _NetReader:
 
     def _attach(self, layers: Sequence[ConnectedLayer]) -> AttachedWeights:
         if self._stored is None:
-            self._notes.append("no weights were given: every weight has its filler's value")
+            self._without_weights(layers)
             return AttachedWeights()
         attached = attach_weights(layers, self._stored, str(self._path), self._problems)
+        # Of foreign weights one problem tells; that each layer lacks its own would bury it.
+        self._placeholders = not attached.stored and not self._options.allow_missing
         self._notes += attached.notes
         return attached
+
+    def _without_weights(self, layers: Sequence[ConnectedLayer]) -> None:
+        """Say what follows from having no weights; unless it was asked for, layers that need some are a problem."""
+        if self._options.allow_missing:
+            self._notes.append("no weights were given: every weight has its filler's value")
+            return
+        needy = [layer.definition for layer in layers if self._types.needs_weights(layer.definition.type)]
+        self._placeholders = self._options.shapes_only or bool(needy)
+        if self._options.shapes_only or not needy:
+            self._notes.append("no weights were given")
+            return
+        what = f"no weights were given, and {len(needy)} layers need some (the first is '{needy[0].name}')"
+        remedy = "give the weights (.caffemodel), or go on with Caffe's fill values by --allow-missing"
+        self._problems.add(Problem(what, str(self._path), remedy=remedy))
 
     def _layer(self, position: int, layer: ConnectedLayer, attached: AttachedWeights, *, is_input: bool) -> NetLayer:
         definition = layer.definition

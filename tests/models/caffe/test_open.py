@@ -113,6 +113,26 @@ def test_faults_of_both_files_are_told_together(tmp_path: Path) -> None:
     assert [Path(problem.file or "").name for problem in caught.value.problems] == ["net.prototxt", "net.caffemodel"]
 
 
+def test_a_prototxt_alone_has_shapes_but_cannot_run_where_weights_are_needed(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        INPUT + 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2000'
+        ' kernel_size: 8 } }\nlayer { name: "s" type: "Scale" bottom: "c" top: "s" }\n'
+        'layer { name: "b" type: "Convolution" bottom: "s" top: "b" convolution_param { num_output: 1 kernel_size: 1} }'
+    )
+    with pytest.raises(ModelError, match="no weights were given, and 2 layers need some") as caught:
+        open_network(path).build()
+    assert len(caught.value.problems) == 1
+    placeholders = open_network(path, shapes_only=True).build()
+    sizes = {tensor.name: (list(tensor.dims), len(tensor.raw_data)) for tensor in placeholders.graph.graph.initializer}
+    assert ([2000, 3, 8, 8], 0) in sizes.values()
+    filled = open_network(path, allow_missing=True).build()
+    assert any(len(tensor.raw_data) == 2000 * 3 * 64 * 4 for tensor in filled.graph.graph.initializer)
+    (tmp_path / "scale.prototxt").write_text(INPUT + 'layer { name: "s" type: "Scale" bottom: "data" top: "s" }')
+    with pytest.raises(ModelError, match="layer 's': the weight file holds no scale"):
+        open_network(tmp_path / "scale.prototxt").build()
+
+
 def test_inputs_are_asked_for_by_name(tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
     path.write_text('input: "image" ' + (RELU % "r").replace("data", "image"))

@@ -156,12 +156,13 @@ class GraphBuilder:
             self._values.pop(value, None)
         del self.nodes[since:]
 
-    def finish(self, name: str, outputs: Sequence[str]) -> onnx.ModelProto:
+    def finish(self, name: str, outputs: Sequence[str], *, shapes_only: bool = False) -> onnx.ModelProto:
         """Write the graph: nodes in order, only initializers that are read, shapes of all values.
 
         Args:
             name: Name of the graph.
             outputs: Values that become graph outputs.
+            shapes_only: Leave the values of placeholders (arrays that repeat one element without storing it) out.
         """
         used = {value for node in self.nodes for value in node.inputs} | set(outputs)
         known = {*self._inputs, *outputs, *self._initializers}
@@ -179,6 +180,8 @@ class GraphBuilder:
             if key in used:
                 tensor = graph.initializer.add(name=key, data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
                 tensor.dims.extend(array.shape)
+                if shapes_only and array.size > 1 and not any(array.strides):
+                    continue
                 tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         graph.value_info.extend(
             self._value_info(value) for node in self.nodes for value in node.outputs if value not in known

@@ -42,12 +42,12 @@ def translate(net: Net, input_shapes: Mapping[str, tuple[int, ...]] | None = Non
             have another shape, inputs without a shape.
     """
     shapes, problems = _input_shapes(net, input_shapes or {})
-    found = _walk(net, shapes)
+    found = _walk(net, shapes, shapes_only=net.shapes_only)
     problems.extend(found.problems.found())
     problems.raise_if_any()
     # An output that no layer made belongs to a fault that reading the network has found already.
     outputs = tuple(value for value in net.outputs if value in found.builder)
-    graph = found.builder.finish(net.name, outputs)
+    graph = found.builder.finish(net.name, outputs, shapes_only=net.shapes_only)
     origin = replace(net.origin, notes=tuple(dict.fromkeys((*net.origin.notes, *net.notes))))
     batchable = not found.mixing and _keeps_samples_apart(net, shapes, found)
     return Model(graph, tuple(found.layers), tuple(found.inputs), outputs, origin, batchable)

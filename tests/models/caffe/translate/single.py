@@ -37,11 +37,12 @@ def build(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     **options: Any,
 ) -> Model:
-    """Read a network from text, and weights by layer name; without weights there is no weight file."""
+    """Read a network from text, and weights by layer name; without weights every layer has its fillers' values."""
     structure, weights = folder / "net.prototxt", folder / "net.caffemodel"
     structure.write_text(text)
     if blobs is not None:
         write_caffemodel(weights, "net", [(name, "", (), (), arrays) for name, arrays in blobs.items()], overwrite=True)
+    options.setdefault("allow_missing", blobs is None)
     found = read_network(weights if blobs is not None else None, structure, options=CaffeOptions(**options))
     return found.build(shapes)
 
