@@ -174,6 +174,24 @@ def with_suffix(literal: str, suffix: str) -> str:
     return literal[:-1] + suffix + literal[-1]
 
 
+def respelled(literal: str, text: str) -> str | None:
+    """Put other characters into a string literal, as many as it has; quotation marks and joints stay.
+
+    Returns:
+        The literal, or None where its characters cannot be told apart (escapes) or are not as many.
+    """
+    pieces = [literal[start:end] for kind, start, end in tokens(literal) if kind == "string"]
+    if "\\" in literal or sum(len(piece) - 2 for piece in pieces) != len(text):
+        return None
+    parts, position, left = [], 0, text
+    for piece in pieces:
+        begin = literal.index(piece, position)
+        count = len(piece) - 2
+        parts += [literal[position : begin + 1], left[:count], piece[-1]]
+        left, position = left[count:], begin + len(piece)
+    return "".join(parts) + literal[position:]
+
+
 def quoted(text: str) -> str:
     """Write a string literal."""
     escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}

@@ -16,7 +16,7 @@ from gfpq_inspect.models.caffe.python_quant import LAYER, MODULE, is_python_quan
 from gfpq_inspect.models.model import LayerKind
 from gfpq_inspect.models.place import caffe_quantization
 from gfpq_inspect.tune.old_format import restore_original, upgrade_text, without_original
-from gfpq_inspect.tune.prototxt import Edits, Entry, Source, quoted, with_suffix
+from gfpq_inspect.tune.prototxt import Edits, Entry, Source, quoted, respelled, with_suffix
 from gfpq_inspect.tune.rules import any_of, rules_of
 
 
@@ -186,7 +186,7 @@ def _why_none(layers: Sequence[_TextLayer]) -> tuple[str, ...]:
 
 def _insert(edits: Edits, source: Source, group: _Group, taken: set[str], *, python_layer: bool) -> str:
     """Write one Quant layer and let its readers read it; returns its name."""
-    stem = "".join("_" if c.isspace() or not c.isprintable() else c for c in group.blob)
+    stem = _stem(group.blob)
     suffix, number = "_quant", 1
     while stem + suffix in taken:
         number += 1
@@ -195,8 +195,7 @@ def _insert(edits: Edits, source: Source, group: _Group, taken: set[str], *, pyt
     taken.add(name)
     first, place = group.readers[0]
     bottom = source.literal(place)
-    simple = stem == group.blob
-    literal = with_suffix(bottom, suffix) if simple else quoted(name)
+    literal = _quant_literal(bottom, group.blob, suffix)
     rules = any_of([rules_of(reader.message, source.path) for reader, _ in group.readers])
     body = [
         f"name: {literal}",
@@ -218,7 +217,7 @@ def _insert(edits: Edits, source: Source, group: _Group, taken: set[str], *, pyt
         edits.insert(source.line_start(first.entry.start), block)
     if not group.in_place:
         for _, entry in group.readers:
-            spelled = with_suffix(source.literal(entry), suffix) if simple else literal
+            spelled = _quant_literal(source.literal(entry), group.blob, suffix)
             edits.replace(entry.value_start, entry.end, spelled)
     return name
 
@@ -263,10 +262,25 @@ def _stuck(source: Source, layer: _TextLayer, what: str) -> ModelError:
     return ModelError(Problem(what, source.path, layer.name, place.line, place.column, remedy=remedy))
 
 
+def _stem(blob: str) -> str:
+    """Return a blob's name without blanks and control characters."""
+    return "".join("_" if c.isspace() or not c.isprintable() else c for c in blob)
+
+
+def _quant_literal(literal: str, blob: str, suffix: str) -> str:
+    """Return how a Quant layer's top is spelled, given how its bottom is: as much as can be stays."""
+    stem = _stem(blob)
+    spelled = literal if stem == blob else respelled(literal, stem)
+    return quoted(stem + suffix) if spelled is None else with_suffix(spelled, suffix)
+
+
 def _float_literal(source: Source, entry: Entry, blob: str, name: str, spelling: str) -> str:
-    """Return how a reader spells the float blob: as before where only a suffix was appended."""
+    """Return how a reader spells the float blob: as before where `_quant_literal` made it from that."""
     literal = source.literal(entry)
-    suffix = blob.removeprefix(name)
-    if blob.startswith(name) and suffix.isascii() and literal[:-1].endswith(suffix):
-        return literal[: -1 - len(suffix)] + literal[-1]
+    stem, suffix = _stem(name), blob[len(name) :]
+    if blob == stem + suffix and suffix.isascii() and literal[:-1].endswith(suffix):
+        before = literal[: -1 - len(suffix)] + literal[-1]
+        spelled = before if stem == name else respelled(before, name)
+        if spelled is not None:
+            return spelled
     return spelling
