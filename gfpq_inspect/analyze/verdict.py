@@ -80,8 +80,8 @@ def _judge_row(row: LayerRow, rules: Rules) -> LayerRow:
     if scores is None or scores.status in (Status.NOT_FLOAT, Status.SKIPPED):
         return row
     if scores.status is Status.SHAPE_MISMATCH:
-        reason = scores.reason[:1].upper() + scores.reason[1:]
-        return replace(row, verdict=Verdict.FLAGGED, cause="unmatched", cause_reason=f"{reason}.")
+        # As many detections as are found: nothing to compare value by value, and no fault in itself.
+        return replace(row, cause_reason=f"Cannot be scored: {scores.reason}.")
     if is_nonfinite(scores):
         return replace(row, verdict=Verdict.FLAGGED, cause="non-finite", cause_reason=_nonfinite_sentence(scores))
     if scores.cosine is None or (is_tiny(scores) and not row.is_output):

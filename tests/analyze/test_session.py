@@ -220,6 +220,29 @@ def test_other_shape_in_the_second_model(tmp_path: Path) -> None:
     assert not result.judgement.good
 
 
+def test_outputs_whose_length_depends_on_the_data(tmp_path: Path) -> None:
+    """What detectors do: quantized lanes find more or fewer things than float ones."""
+    maker = GraphMaker(batch=1)
+    maker.input("x", 200)
+    maker.node("MatMul", ["x", maker.weight("w", 200, 300)], "scores")
+    maker.node("Greater", ["scores", maker.constant("limit", np.float32(0.5))], "chosen")
+    maker.node("Flatten", ["chosen"], "row", axis=0)
+    maker.constant("axes", np.array([0]))
+    maker.node("Squeeze", ["row", "axes"], "mask")
+    maker.node("Squeeze", ["scores", "axes"], "values")
+    maker.node("Compress", ["values", "mask"], "found", axis=0)
+    model = maker.build(tmp_path, "found")
+    for second in (None, model):
+        result = compare(model, samples(4, 200), second)
+        row = next(row for row in result.layers if row.key == "found")
+        name = result.judgement.comparison
+        assert row.status is Status.OK
+        assert row.scores[name].status is Status.SHAPE_MISMATCH
+        assert row.verdict is Verdict.NOT_JUDGED
+        assert "Cannot be scored: shape" in row.cause_reason
+        assert result.judgement.good
+
+
 def test_rows_without_a_partner_keep_their_own_scores(network: Model, tmp_path: Path) -> None:
     maker = small_network()
     maker.node("Sigmoid", ["prob"], "extra")
@@ -257,8 +280,8 @@ class Recorder:
 def test_progress_reaches_its_totals(network: Model) -> None:
     progress = Recorder()
     compare(network, samples(7, 3, 8, 8), progress=progress)
-    assert [name for name, _ in progress.phases] == ["calibrating", "measuring"]
-    assert progress.done == dict(progress.phases)
+    assert [name for name, _ in progress.phases][:2] == ["calibrating", "measuring"]
+    assert {name: progress.done[name] for name, _ in progress.phases[:2]} == dict(progress.phases[:2])
 
 
 class Interrupting:
@@ -319,7 +342,7 @@ def test_the_record(network: Model) -> None:
     assert result.run.models[0].structure_file == "net.onnx"
     assert "all 3 samples" in result.run.calibration
     assert result.timing is not None
-    assert set(result.timing.phases_s) == {"prepare", "calibrate", "measure", "judge"}
+    assert {"prepare", "calibrate", "measure", "judge"} <= set(result.timing.phases_s)
     assert compare(network, samples(1, 3, 8, 8), timing=False).timing is None
     own = compare(network, samples(1, 3, 8, 8), coefficients="sample")
     assert "every sample" in own.run.calibration
