@@ -1,4 +1,4 @@
-"""Networks of random shape and random formatting: Quant layers go in, the network stays legal, and they come out again."""
+"""Networks of random shape and formatting: Quant layers go in, the network stays legal, and they come out again."""
 
 from __future__ import annotations
 
