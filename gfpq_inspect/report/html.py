@@ -50,16 +50,15 @@ def render_shell(result: Result, baseline: Result | None = None) -> str:
     """Render the page with a mark in the place of the chart library, which golden pages leave out."""
     result = canonical(result)
     difference = compare_results(result, canonical(baseline)) if baseline is not None else None
-    main_script, theme_script = link_scripts("main"), link_scripts("theme")
+    scripts = {f"{name}_script": link_scripts(name) for name in ("theme", "main", "parsed")}
     summary = json_block(page_data(result, DetailsBlock((), (), ()), difference))
     limit = min(PAGE_LIMIT - SHELL_LIMIT, BYTES_A_LAYER * len(result.layers))
     details = details_block(result, max(SMALLEST_DETAILS_BUDGET, limit - len(summary)), coefficient_rows(result))
     context = page_context(result, difference)
     context |= {
-        "policy": content_policy([theme_script, main_script]),
+        "policy": content_policy(list(scripts.values())),
         "styles": read_asset("template", "report.css"),
-        "theme_script": theme_script,
-        "main_script": main_script,
+        **scripts,
         "data": json_block(page_data(result, details, difference)),
         "chunks": details.chunks,
         "trimmed": len(details.trimmed),

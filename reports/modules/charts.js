@@ -13,7 +13,7 @@ const drawn = new Set();
 let library = null;
 
 const parsed = () =>
-  document.readyState === "loading" ? new Promise((done) => addEventListener("DOMContentLoaded", done, { once: true })) : Promise.resolve();
+  document.documentElement.dataset.library ? Promise.resolve() : new Promise((done) => addEventListener("library-parsed", done, { once: true }));
 const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
 
 /** The chart library, inflated and loaded once. */
@@ -32,6 +32,12 @@ export function loadLibrary() {
     return globalThis.Plotly;
   })();
   return library;
+}
+
+/** Waits until the first chart had its turn, so that long tables do not keep the reader waiting for it. */
+export function afterCharts() {
+  const patience = new Promise((done) => setTimeout(done, 3000));
+  return Promise.race([patience, loadLibrary().then(painted, () => null)]);
 }
 
 /** Puts a figure's columns in place of their references, and the dark colours in place of the light ones. */

@@ -89,6 +89,8 @@ const chunks = new Map();
 
 /** Evidence of one layer; its chunk is inflated when first asked for. */
 export async function evidence(data, position) {
+  // The side block stands last in the page and may still be on its way.
+  if (document.readyState === "loading") await new Promise((done) => addEventListener("DOMContentLoaded", done, { once: true }));
   const chunk = data.raw.chunk_of[position];
   if (!chunks.has(chunk)) {
     const block = document.getElementById(`details-${chunk}`);

@@ -37,7 +37,7 @@ export function layerSummary(data, position, store) {
 
 function shareLegend(parts) {
   const entries = [["data", "data"], ["weight", "weights"], ["interaction", "interaction"]];
-  return make("p", { class: "legend" }, entries.flatMap(([name, title]) => [make("i", { class: name }), `${title} ${percentText(parts[name])} `]));
+  return make("p", { class: "legend" }, entries.map(([name, title]) => make("span", {}, make("i", { class: name }), `${title} ${percentText(parts[name])}`)));
 }
 
 /** Draws the page of the layer that the state names; unknown names get a message. */
@@ -149,7 +149,7 @@ function madePanel(data, position) {
   const top = Math.max(1, ...lanes.map((lane) => score(data, lane.name, "sqnr_db", position)));
   const bar = (lane) => {
     const value = score(data, lane.name, "sqnr_db", position);
-    return make("tr", {}, make("th", { scope: "row" }, lane.name), make("td", { style: { width: "60%" } }, make("span", { class: "shares", style: { width: "100%" } }, make("i", { class: lane.name.includes("weight") ? "weight" : lane.name.includes("data") ? "data" : "interaction", style: { width: `${Math.max(0, (100 * value) / top)}%` } }))), cell(`${sqnrText(value)} dB`));
+    return make("tr", {}, make("th", { scope: "row" }, lane.name), make("td", { style: { width: "60%" } }, make("span", { class: "shares", style: { width: "100%" } }, make("i", { class: lane.name.includes("weight") ? "weight" : lane.name.includes("data") ? "data" : "both", style: { width: `${Math.max(0, (100 * value) / top)}%` } }))), cell(`${sqnrText(value)} dB`));
   };
   const table = lanes.length ? make("table", { style: { width: "100%", marginTop: "8px" } }, make("caption", {}, "SQNR of each lane; longer is better"), make("tbody", {}, lanes.map(bar))) : null;
   return panel("What made the error", cause, bars.length || cause ? bars : make("p", { class: "muted" }, "Nothing to take apart: no error, or no lanes."), table);

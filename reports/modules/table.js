@@ -1,10 +1,11 @@
 // A table of layers: sort, filter, search, choice of columns, keyboard, copy as CSV. Its state stands in the address.
 
 import { fill, make } from "./dom.js";
+import { afterCharts } from "./charts.js";
 import { csvCell } from "./text.js";
 
 const FIRST_ROWS = 80;
-const ROWS_A_FRAME = 160;
+const ROWS_A_FRAME = 500;
 
 /** Positions in the order of a sort expression, `-both.cosine` for descending; empty values always last. */
 export function sorted(positions, column, descending) {
@@ -61,7 +62,8 @@ export function createTable(options) {
   const cache = new Map();
   let shown = [];
   let order = [];
-  let frame = 0;
+  let turn = 0;
+  let waited = false;
   const body = make("tbody");
   const head = make("tr");
   const table = make("table", { class: "grid-table", role: "grid", "aria-label": options.label }, make("thead", {}, head), body);
@@ -88,17 +90,21 @@ export function createTable(options) {
   const selected = () => data.positions.get(store.get().layer) ?? -1;
 
   const draw = () => {
-    cancelAnimationFrame(frame);
+    turn += 1;
+    const mine = turn;
     const first = order.slice(0, FIRST_ROWS).map(row);
     fill(body, first.length ? first : make("tr", {}, make("td", { class: "empty", colspan: shown.length }, "No layer passes these filters.")));
     if (first.length) first[0].tabIndex = 0;
     let next = FIRST_ROWS;
     const more = () => {
+      if (mine !== turn || next >= order.length) return;
       body.append(...order.slice(next, next + ROWS_A_FRAME).map(row));
       next += ROWS_A_FRAME;
-      if (next < order.length) frame = requestAnimationFrame(more);
+      requestAnimationFrame(more);
     };
-    if (next < order.length) frame = requestAnimationFrame(more);
+    if (waited || next >= order.length) requestAnimationFrame(more);
+    else afterCharts().then(more);
+    waited = true;
     table.setAttribute("aria-rowcount", String(order.length + 1));
   };
 

@@ -43,6 +43,8 @@ def sample(name: str) -> Result:
     """A sample result, made once."""
     if name == "large":
         return samples.large(1200, details=False)
+    if name == "before":
+        return samples.typical_before()
     return samples.SAMPLES[name]()
 
 

@@ -18,7 +18,7 @@ AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encodi
 @pytest.mark.parametrize(
     ("name", "address"),
     [("typical", ""), ("typical", "#layer=res3c_branch2a"), ("typical", "#view=graph&layer=res3c_branch2a"),
-     ("tuned", "#view=run"), ("tuned", "#view=help"), ("awkward", ""), ("typical-against-typical", "#view=compare")],
+     ("tuned", "#view=run"), ("tuned", "#view=help"), ("awkward", ""), ("typical-against-before", "#view=compare")],
 )  # fmt: skip
 def test_axe_is_content(
     open_page: Callable[..., Opened], name: str, address: str, size: tuple[int, int], theme: str

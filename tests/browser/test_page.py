@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from gfpq_inspect.report import story
+from gfpq_inspect.report.compare import compare_results
 from gfpq_inspect.report.text import cosine_text, sqnr_text, visible
 from tests.browser.conftest import NARROW, WIDE, Opened, sample
 from tests.report import samples
@@ -128,7 +129,7 @@ def test_permalinks_back_button_and_unknown_layers(open_page: Open) -> None:
     opened.page.get_by_role("link", name="res3b_relu").click()
     assert opened.page.locator("#layer-heading").inner_text() == "res3b_relu"
     opened.page.go_back()
-    opened.page.wait_for_function("document.querySelector('#layer-heading').textContent === 'res3c_branch2a'")
+    opened.page.wait_for_function("() => document.querySelector('#layer-heading').textContent === 'res3c_branch2a'")
     unknown = open_page("typical", "#layer=nothing_of_the_kind")
     assert "no layer called" in unknown.page.locator("#layer").inner_text()
     broken = open_page("typical", "#layer=%E0%A4%A&view=&x=1&=&sort=none&metric=none")
@@ -182,7 +183,7 @@ def test_clicking_the_chart_selects_the_layer(open_page: Open) -> None:
     opened.page.wait_for_selector("#network-chart .hoverlayer .hovertext, #network-chart .hoverlayer .legend")
     opened.page.mouse.down()
     opened.page.mouse.up()
-    opened.page.wait_for_function("location.hash.includes('layer=conv2')")
+    opened.page.wait_for_function("() => location.hash.includes('layer=conv2')")
     assert "conv2" in opened.page.locator("#chart-selected").inner_text()
     assert opened.page.locator("#layer-table tr[aria-selected=true] a.layer").inner_text() == "conv2"
 
@@ -243,17 +244,21 @@ def test_the_theme_is_kept_and_colours_follow(open_page: Open) -> None:
     assert button.inner_text() == "Theme: dark"
     assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") != light
     chart = "document.querySelector('#network-chart .js-plotly-plot')"
-    opened.page.wait_for_function(f"{chart}.data.find((t) => t.meta.comparison === 'both').line.color === '#e6e9ee'")
+    opened.page.wait_for_function(f"() => {chart}.data.find((t) => t.meta.comparison === 'both').line.color === '#e6e9ee'")
     opened.page.reload()
     assert opened.page.evaluate("document.documentElement.classList.contains('dark')")
 
 
 def test_a_baseline_is_set_beside_the_result(open_page: Open) -> None:
-    opened = open_page("large-against-large")
+    opened = open_page("typical-against-before")
     opened.page.locator("[data-tab=compare]").click()
-    assert "The verdict is unchanged" in opened.page.locator("#compare").inner_text()
-    assert opened.page.locator("#compare-table tbody tr").count() >= 80
-    assert opened.page.locator("#compare-table thead").inner_text().count("change dB") == 1
+    difference = compare_results(sample("typical"), sample("before"))
+    text = opened.page.locator("#compare").inner_text()
+    assert all(sentence in text for sentence in difference.sentences)
+    worst = sorted((d for d in difference.deltas if d.sqnr_change_db is not None), key=lambda d: d.sqnr_change_db or 0)
+    assert opened.rows("#compare-table")[:3] == [delta.key for delta in worst[:3]]
+    change = opened.page.locator("#compare-table tbody tr").first.locator(".worse").inner_text()
+    assert float(change.replace("▼ −", "-")) == pytest.approx(worst[0].sqnr_change_db, abs=0.06)
 
 
 @pytest.mark.parametrize("number", range(len(samples.HOSTILE_NAMES)))
@@ -319,7 +324,7 @@ def test_print_shows_the_overview_and_the_run(open_page: Open) -> None:
     ("name", "address"),
     [("typical", ""), ("typical", "#layer=res3c_branch2a"), ("typical", "#view=graph&layer=res3c_branch2a"),
      ("typical", "#view=help"), ("tuned", "#view=run"), ("tiny", ""), ("awkward", ""),
-     ("typical-against-typical", "#view=compare")],
+     ("typical-against-before", "#view=compare")],
 )  # fmt: skip
 def test_nothing_overflows_and_pictures_are_kept(
     open_page: Open, name: str, address: str, size: tuple[int, int], theme: str

@@ -165,7 +165,7 @@ def test_only_our_own_scripts_may_run() -> None:
     assert "unsafe-eval" not in rules
     assert "script-src 'sha256-" in rules
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     assert all(script_hash(script) in rules for script in scripts)
 
 
