@@ -119,6 +119,8 @@ def run_command(name: str, words: list[str]) -> int:
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except typer.Exit as error:
+        if error.exit_code == EXIT_INTERRUPTED:  # how some releases of Typer pass Ctrl-C on
+            raise KeyboardInterrupt from error
         return error.exit_code
     except Exception as error:
         # Typer's own complaints about options have no public base class; all of them can format themselves.

@@ -46,13 +46,21 @@ STACKED_AT_MOST = 6
 SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan", "passed": "green", "not applicable": "dim"}
 
 
+class PipedConsole(Console):
+    """A console whose reader may leave early, which is no verdict: Rich itself would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the command line end as programs in a pipe do."""
+        raise BrokenPipeError
+
+
 def make_console(stream: TextIO | None = None) -> Console:
     """Return a console that is plain in a pipe and honours NO_COLOR and COLUMNS.
 
     Args:
         stream: Where it writes; standard output by default.
     """
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    console = PipedConsole(file=stream, highlight=False, markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = NO_LIMIT
     return console
