@@ -191,6 +191,54 @@ def test_coefficient_of_the_layer(tmp_path: Path, run_caffe: Callable[..., str])
     assert [layer.type for layer in network.build().layers] == ["Input", "Quant", "InnerProduct"]
 
 
+MOMENTUM = """
+import caffe
+import numpy as np
+import wk_quant
+
+rate, momentum, decay = 0.05, 0.9, 0.01
+with open("momentum.prototxt", "w") as stream:
+    stream.write('net: "euclid.prototxt" base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.01 max_iter: 99'
+                 ' snapshot_prefix: "m" random_seed: 5 solver_mode: CPU')
+solver = caffe.SGDSolver("momentum.prototxt")
+probe = caffe.Net("euclid.prototxt", caffe.TRAIN)
+values = np.random.RandomState(1).randn(8, 3).astype(np.float32)
+for net in (solver.net, probe):
+    net.blobs["data"].data[...] = values
+    net.blobs["label"].data[...] = values[:, ::-1] * 2
+trainer = wk_quant.Trainer(solver)
+weights = [np.array(blob.data, np.float64) for blob in solver.net.params["fc"]]
+history = [np.zeros_like(weight) for weight in weights]
+for _ in range(6):
+    kernel = weights[0].astype(np.float32)
+    wk_quant.quantize(kernel)                       # forward and backward see the quantized weight,
+    probe.params["fc"][0].data[...] = kernel
+    probe.params["fc"][1].data[...] = weights[1]    # and the bias as it is
+    for blob in probe.params["fc"]:
+        blob.diff[...] = 0
+    probe.forward()
+    probe.backward()
+    for number, blob in enumerate(probe.params["fc"]):
+        history[number] = momentum * history[number] + rate * (blob.diff + decay * weights[number])
+        weights[number] = weights[number] - history[number]
+    trainer.step(1)
+    for number, blob in enumerate(solver.net.params["fc"]):
+        assert np.abs(blob.data - weights[number]).max() < 2e-6, np.abs(blob.data - weights[number]).max()
+"""
+
+EUCLID = """
+layer { name: "data" type: "Input" top: "data" top: "label" input_param { shape { dim: 8 dim: 3 } } }
+layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 3
+  weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "fc" bottom: "label" top: "loss" }
+"""
+
+
+def test_momentum_belongs_to_the_master(tmp_path: Path, run_caffe: Callable[..., str]) -> None:
+    (tmp_path / "euclid.prototxt").write_text(EUCLID)
+    run_caffe(MOMENTUM)
+
+
 INTERRUPTED = """
 import caffe
 import numpy as np
