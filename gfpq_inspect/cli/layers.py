@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gfpq_inspect.models.model import Layer, Model
 
 
-WIDTH_OF_FILES = 240
 """Columns of the table where it does not go to a terminal."""
 
 
@@ -134,9 +133,10 @@ def _size(dimensions: Any) -> int:
 
 
 def _print_table(summary: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415  (imported when the command runs)
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415  (imported when the command runs)
     from rich.text import Text  # noqa: PLC0415
+
+    from gfpq_inspect.report.terminal import make_console  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, side in (
@@ -163,10 +163,7 @@ def _print_table(summary: dict[str, Any]) -> None:
         )
         # Text, not markup: names come from the file.
         table.add_row(*(Text(visible(cell)) for cell in cells))
-    console = Console()
-    if not console.is_terminal:
-        # Whoever reads a pipe or a file wants lines whole.
-        console = Console(width=WIDTH_OF_FILES)
+    console = make_console()
     console.print(table)
     quantized_rows = sum(bool(row["quantized"]) for row in summary["layers"])
     console.print(
