@@ -58,8 +58,21 @@ check: $(VENV)/.installed-dev native-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+CMAKE := $(BIN)/cmake
+CTEST := $(BIN)/ctest
+NATIVE_BUILD := build/native
+
+# Debug checks stay out: the tests are about bits and speed of what ships.
+native-test: $(VENV)/.installed
+	$(CMAKE) -S native -B $(NATIVE_BUILD) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DGFPQ_TESTS=ON -DGFPQ_BENCH=ON >/dev/null
+	$(CMAKE) --build $(NATIVE_BUILD)
+	$(CTEST) --test-dir $(NATIVE_BUILD) --output-on-failure
+
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
+
+gfpq-libs: $(VENV)/.installed
+	$(BIN)/python native/library/gfpq_libs.py --output GFPQLibs
 
 clean:
 	rm -rf build build-* demo GFPQLibs $(VENV)

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from gfpq_inspect.models.model import Layer, Model
 
 
-"""Columns of the table where it does not go to a terminal."""
-
-
 def layers(
     net: Annotated[Path, typer.Argument(metavar="NET", help="A prototxt, a caffemodel or an ONNX model.")],
     weights: Annotated[Path | None, typer.Argument(metavar="[WEIGHTS]", help="The weights of a Caffe network.")] = None,
