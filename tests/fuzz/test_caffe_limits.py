@@ -1,6 +1,6 @@
 """Files of a megabyte made to cost as much as possible: seconds and memory stay within the stated bounds.
 
-The bounds are ten seconds and 64 MiB beyond the file's own size.
+The bounds are ten seconds of processor time (other work on the machine does not count) and 64 MiB beyond the file.
 """
 
 from __future__ import annotations
