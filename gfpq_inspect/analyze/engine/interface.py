@@ -169,7 +169,7 @@ class Facts:
         bytes_per_sample: Live tensors of all lanes at their peak.
         largest_step_bytes: What the busiest layer reads and writes in all lanes.
         digests: (model, graph value) to a digest of each sample's tensor of the float lanes; a single one for values
-            that no sample reaches.
+            that no sample reaches. Empty where they were not asked for.
     """
 
     shapes: Mapping[tuple[Side, str], tuple[int, ...]]
@@ -191,8 +191,8 @@ class Engine(Protocol):
         """For the report."""
         ...
 
-    def trial(self, feeds: Feeds, samples: int) -> Facts:
-        """Run the float lanes on a few samples; find shapes, sizes and digests."""
+    def trial(self, feeds: Feeds, samples: int, *, digests: bool = False) -> Facts:
+        """Run the float lanes on a few samples; find shapes and sizes, and digests where they are asked for."""
         ...
 
     def calibrate(self, feeds: Feeds, samples: int) -> NDArray[np.float64]:

@@ -90,13 +90,13 @@ class LayeredEngine:
         rows = [row for row in self.experiment.rows if row.key in self.experiment.captured]
         return [item for row in rows for item in row.values.items()]
 
-    def trial(self, feeds: Feeds, samples: int) -> Facts:
+    def trial(self, feeds: Feeds, samples: int, *, digests: bool = False) -> Facts:
         """Run the float lanes on a few samples; see `interface.Engine.trial`."""
         live: Tensors = _given(feeds)
         shapes = {value: sample_shape(array, samples) for value, array in live.items()}
         sizes = {value: size_in_bytes(array) for value, array in live.items()}
         floating = {value for value, array in live.items() if is_floating(array)}
-        digests: dict[Value, tuple[bytes, ...]] = {}
+        found: dict[Value, tuple[bytes, ...]] = {}
         peak = largest = 0
         for action in self._plan:
             step = action.step
@@ -108,13 +108,14 @@ class LayeredEngine:
                     sizes[value] = size_in_bytes(live[value])
                     if is_floating(live[value]):
                         floating.add(value)
-                    digests[value] = sample_digests(live[value], counted)
+                    if digests:
+                        found[value] = sample_digests(live[value], counted)
                 touched = sum(sizes[step.side, name] for name in (*step.inputs, *step.outputs))
                 largest = max(largest, touched * len(self._lanes_of[step.side]))
             peak = max(peak, sum(sizes[value] * len(self._lanes_of[value[0]]) for value in live))
             for value in action.drop:
                 live.pop(value, None)
-        return Facts(shapes, frozenset(floating), peak // samples, largest // samples, digests)
+        return Facts(shapes, frozenset(floating), peak // samples, largest // samples, found)
 
     def calibrate(self, feeds: Feeds, samples: int) -> NDArray[np.float64]:
         """Run the float lanes as far as needed; largest magnitude of every point, float64 [samples, points]."""
