@@ -49,7 +49,7 @@ class _Blob:
 class _Top(NamedTuple):
     """One top that is written: its number, its blob and its value."""
 
-    index: int
+    number: int
     name: str
     value: str
 
@@ -233,7 +233,7 @@ class _Walk:
         in_place = False
         losses = _has_loss_weight(layer)
         for top in tops:
-            name, index = top.name, top.index
+            name, index = top.name, top.number
             old = self._blobs.get(name)
             source = read[index] if index < len(read) and layer.bottoms[index] == name else None
             if old is not None and source is None:
@@ -257,7 +257,7 @@ class _Walk:
 
     def _blob(self, position: int, top: _Top, storage: _Storage, shape_class: object) -> _Blob:
         writer = self._definitions[position].name
-        return _Blob(top.name, top.value, storage, storage.version, shape_class, writer, position, top.index)
+        return _Blob(top.name, top.value, storage, storage.version, shape_class, writer, position, top.number)
 
     def _dangling(self, layer: LayerDefinition, name: str, index: int) -> None:
         later = self._later.get(name)
