@@ -18,12 +18,16 @@ FILES = Annotated[
         help="The network and the new name; or NET.onnx OUT_PREFIX.",
     ),
 ]
+OUTPUT = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="OUT_PREFIX", help="The new name, instead of as the last word.")
+]
 FORCE = Annotated[bool, typer.Option("--force", help="Replace output files that exist.")]
 
 
 def fold(
     files: FILES,
     *,
+    output: OUTPUT = None,
     input_shape: InputShapes = None,
     allow_unknown_fields: AllowUnknownFields = False,
     force: FORCE = False,
@@ -37,33 +41,30 @@ def fold(
     """
     from gfpq_inspect.tune.fold_files import fold_files  # noqa: PLC0415  (imported when the command runs)
     from gfpq_inspect.tune.networks import open_files  # noqa: PLC0415
-    from gfpq_inspect.tune.outputs import check_not_input, write_together  # noqa: PLC0415
+    from gfpq_inspect.tune.outputs import output_paths, write_together  # noqa: PLC0415
 
-    paths, prefix = split_files(files)
+    paths, prefix = split_files(files, output)
     opened = open_files(paths, allow_unknown_fields=allow_unknown_fields)
+    outputs = output_paths(prefix, opened.suffixes, opened.paths, overwrite=force)
     shapes = input_shapes(input_shape, opened.network)
     done = fold_files(opened, shapes, allow_unknown_fields=allow_unknown_fields)
-    outputs: dict[Path, bytes | str] = {beside(prefix, suffix): content for suffix, content in done.files.items()}
-    check_not_input(outputs, opened.paths)
-    write_together(outputs, overwrite=force)
+    write_together({outputs[suffix]: content for suffix, content in done.files.items()}, overwrite=force)
     count = sum(len(one.folded) for one in done.folds)
     print(f"{count} layers folded into {len(done.folds)} others; outputs equal within {done.difference:.2g}.")
     for refusal in done.refusals:
         print(visible(f"not folded: layer '{refusal.key}' ({refusal.type}): {refusal.reason}"))
-    print(f"Wrote {', '.join(map(str, outputs))}.")
+    print(f"Wrote {', '.join(map(str, outputs.values()))}.")
 
 
-def split_files(files: list[Path]) -> tuple[list[Path], Path]:
-    """Return the network's files and the prefix of the output.
+def split_files(files: list[Path], output: Path | None) -> tuple[list[Path], Path]:
+    """Return the network's files and the prefix of the output, which may be given with a suffix of one of the outputs.
 
     Raises:
         UsageError: Too few or too many words.
     """
-    if not 2 <= len(files) <= 3:
+    paths, prefix = (files, output) if output is not None else (files[:-1], files[-1])
+    if not 1 <= len(paths) <= 2:
         raise UsageError("give NET.prototxt WEIGHTS.caffemodel OUT_PREFIX, or NET.onnx OUT_PREFIX")
-    return files[:-1], files[-1]
-
-
-def beside(prefix: Path, suffix: str) -> Path:
-    """Return an output's path: the prefix and a suffix, dots in the prefix kept."""
-    return prefix.with_name(prefix.name + suffix)
+    if prefix.suffix in (".prototxt", ".caffemodel", ".onnx"):
+        prefix = prefix.with_suffix("")
+    return paths, prefix

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfpq_inspect.cli.fold import FILES, FORCE, beside, split_files
+from gfpq_inspect.cli.fold import FILES, FORCE, OUTPUT, split_files
 from gfpq_inspect.cli.main import visible
 from gfpq_inspect.cli.network_options import AllowUnknownFields, InputShapes, input_shapes
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def quantize_weights(
     files: FILES,
     *,
+    output: OUTPUT = None,
     bits: Annotated[int, typer.Option(help="Bit width, 8 or 16; layers named *_hp always get 16.")] = 8,
     fold: Annotated[
         bool, typer.Option("--fold/--no-fold", help="Fold BatchNorm, Scale and Bias first, as the chip does.")
@@ -37,12 +38,14 @@ def quantize_weights(
     Example: gfpq-inspect quantize-weights net.prototxt net.caffemodel net_quant
     """
     from gfpq_inspect.tune.networks import open_files  # noqa: PLC0415  (imported when the command runs)
-    from gfpq_inspect.tune.outputs import check_not_input, write_together  # noqa: PLC0415
-    from gfpq_inspect.tune.parameters import parameter_files  # noqa: PLC0415
+    from gfpq_inspect.tune.outputs import output_paths, write_together  # noqa: PLC0415
+    from gfpq_inspect.tune.parameters import parameter_files, parameter_suffixes  # noqa: PLC0415
     from gfpq_inspect.tune.quantize_files import quantize_files  # noqa: PLC0415
 
-    paths, prefix = split_files(files)
+    paths, prefix = split_files(files, output)
     opened = open_files(paths, allow_unknown_fields=allow_unknown_fields)
+    suffixes = (*opened.suffixes, *parameter_suffixes(caffe=opened.network.origin.framework == "caffe"))
+    outputs = output_paths(prefix, suffixes, opened.paths, overwrite=force)
     done = quantize_files(
         opened,
         input_shapes(input_shape, opened.network),
@@ -52,11 +55,9 @@ def quantize_weights(
         allow_unknown_fields=allow_unknown_fields,
     )
     contents: dict[str, bytes | str] = {**done.files, **parameter_files(done, prefix.name)}
-    outputs = {beside(prefix, suffix): content for suffix, content in contents.items()}
-    check_not_input(outputs, opened.paths)
-    write_together(outputs, overwrite=force)
+    write_together({outputs[suffix]: content for suffix, content in contents.items()}, overwrite=force)
     _tell(done)
-    print(f"Wrote {', '.join(map(str, outputs))}.")
+    print(f"Wrote {', '.join(map(str, outputs.values()))}.")
 
 
 def _tell(done: QuantizedFiles) -> None:

@@ -45,6 +45,11 @@ class CaffeFiles:
     source: Source | None
     paths: tuple[Path, ...]
 
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Suffixes of the files that a changed network is written to."""
+        return (".caffemodel",) if self.source is None else (".prototxt", ".caffemodel")
+
 
 @dataclass(frozen=True)
 class OnnxFile:
@@ -52,6 +57,11 @@ class OnnxFile:
 
     network: OnnxNetwork
     paths: tuple[Path, ...]
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Suffixes of the files that a changed network is written to."""
+        return (".onnx",)
 
     @property
     def proto(self) -> onnx.ModelProto:

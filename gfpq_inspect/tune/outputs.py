@@ -21,6 +21,26 @@ def check_not_input(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
             raise UsageError(f"{output}: is an input, which stays as it is; choose another name for the output")
 
 
+def output_paths(prefix: Path, suffixes: Iterable[str], inputs: Iterable[Path], *, overwrite: bool) -> dict[str, Path]:
+    """Return where a command writes, after making sure, before any work, that it may.
+
+    Args:
+        prefix: What the user gave; dots in it are kept.
+        suffixes: One an output.
+        inputs: Files that were read.
+        overwrite: Whether existing files may be replaced.
+
+    Raises:
+        UsageError: An output is an input.
+        OutputError: One of them cannot be written.
+    """
+    paths = {suffix: prefix.with_name(prefix.name + suffix) for suffix in suffixes}
+    check_not_input(paths.values(), inputs)
+    for path in paths.values():
+        check_writable(path, overwrite=overwrite)
+    return paths
+
+
 def write_together(files: Mapping[Path, bytes | str], *, overwrite: bool) -> None:
     """Write several files; if one cannot be written, those that did not exist before are taken away again.
 

@@ -12,6 +12,12 @@ from gfpq_inspect.tune.quantize_files import QuantizedFiles, QuantizedWeight
 PARAMETERS_SUFFIX, PARAM_DICT_SUFFIX, CFG_SUFFIX = ".qparams.json", ".gfpq_param.json", ".cfg"
 
 
+def parameter_suffixes(*, caffe: bool) -> tuple[str, ...]:
+    """Return the suffixes of what `parameter_files` makes."""
+    suffixes = (PARAMETERS_SUFFIX, PARAM_DICT_SUFFIX)
+    return (*suffixes, CFG_SUFFIX) if caffe else suffixes
+
+
 def parameter_files(done: QuantizedFiles, stem: str) -> dict[str, str]:
     """Return the files that go beside quantized weights, by suffix.
 

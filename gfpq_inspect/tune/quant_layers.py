@@ -145,6 +145,8 @@ def _layers(source: Source) -> list[_TextLayer]:
     for entry, message in source.layers():
         bottoms, tops = _blobs(message, entry, "bottom"), _blobs(message, entry, "top")
         layers.append(_TextLayer(entry, message, message.text("name"), message.text("type"), bottoms, tops))
+    if not layers:
+        raise ModelError(Problem("holds no layers", source.path, remedy="give the prototxt of a network"))
     return layers
 
 

@@ -134,6 +134,13 @@ def test_inputs_are_never_written(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (structure.read_bytes(), weights.read_bytes()) == before
 
 
+def test_output_by_option_and_with_a_suffix(tmp_path: Path) -> None:
+    structure, weights = write_network(tmp_path, NET, CONV_FOUR)
+    assert run(["fold", str(weights), str(structure), "-o", str(tmp_path / "a.b.caffemodel")]) == 0
+    assert (tmp_path / "a.b.prototxt").exists()
+    assert (tmp_path / "a.b.caffemodel").exists()
+
+
 @pytest.mark.parametrize("cut", [0, 10, 400])
 def test_bad_weights_leave_no_output(tmp_path: Path, cut: int, capsys: pytest.CaptureFixture[str]) -> None:
     structure, weights = write_network(tmp_path, NET, CONV_FOUR)

@@ -256,6 +256,9 @@ def test_in_place_layer_on_a_quant_blob_is_refused() -> None:
 
 
 def test_bad_input() -> None:
+    for change in (insert_quant_layers, strip_quant_layers):
+        with pytest.raises(ModelError, match="net: holds no layers"):
+            change(b"", "net")
     with pytest.raises(ModelError, match="net:1:9"):
         insert_quant_layers(b"layer { ", "net")
     with pytest.raises(QuantizationError, match="8 and 16"):
