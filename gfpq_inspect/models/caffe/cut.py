@@ -16,12 +16,9 @@ from gfpq_inspect.models.caffe.connect import ConnectedLayer, connect
 from gfpq_inspect.models.caffe.definition import LayerDefinition
 from gfpq_inspect.models.caffe.problems import Problems
 
-DATA_TYPES = frozenset(
-    {"Data", "ImageData", "HDF5Data", "MemoryData", "WindowData", "AnnotatedData", "VideoData", "DenseImageData"}
-)
+DATA_TYPES = frozenset({"Data", "ImageData", "HDF5Data", "MemoryData", "WindowData", "AnnotatedData", "VideoData"})
 FOREIGN_TYPES = frozenset({"Proposal", "Custom", "Python"})
 _NEVER_COMPUTED = frozenset({"Silence", "HDF5Output", "DetectionEvaluate"})
-_MEASURES = frozenset({"Accuracy", "SoftmaxWithLoss"})
 _LEARNED_TYPES = frozenset(
     {"Convolution", "Deconvolution", "InnerProduct", "Embed", "LSTM", "RNN", "BatchNorm", "Scale", "PReLU", "BN"}
 )
@@ -58,7 +55,7 @@ class Cut:
 
 def is_measure(layer_type: str) -> bool:
     """Return whether layers of this type only measure (losses, accuracies)."""
-    return layer_type in _MEASURES or layer_type.endswith("Loss")
+    return layer_type.endswith(("Loss", "Accuracy"))
 
 
 def cut_to_inference(
@@ -109,9 +106,16 @@ def cut_to_inference(
 def _is_input(layer: LayerDefinition, types: KnownTypes) -> bool:
     if layer.type == "Input":
         return True
-    if layer.type not in DATA_TYPES | FOREIGN_TYPES:
+    if types.has_plugin(layer.type):
         return False
-    return not types.has_plugin(layer.type)
+    return layer.type in FOREIGN_TYPES or _is_data(layer, types)
+
+
+def _is_data(layer: LayerDefinition, types: KnownTypes) -> bool:
+    """Return whether a layer reads data from outside; forks have data layers of their own (`DenseImageData`)."""
+    if layer.type in DATA_TYPES:
+        return True
+    return not layer.bottoms and layer.type.endswith("Data") and not types.is_known(layer.type)
 
 
 def _notes(dropped: list[LayerDefinition], servants: int) -> list[str]:
@@ -138,7 +142,8 @@ class _Graph:
             before = [self._learned[self._writer[value]] for value in layer.bottoms if self._is_above(value)]
             kind = layer.definition.type
             # Of a type that nobody knows it must be assumed; it is refused later, and must not vanish before.
-            learned = kind in _LEARNED_TYPES or not (types.is_known(kind) or kind in DATA_TYPES | {"Input"})
+            known = types.is_known(kind) or kind == "Input" or _is_data(layer.definition, types)
+            learned = kind in _LEARNED_TYPES or not known
             self._learned.append(learned or any(before))
 
     def _is_above(self, value: str) -> bool:

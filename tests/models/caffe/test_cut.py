@@ -87,6 +87,7 @@ def test_the_recorded_training_net(fixtures: Path) -> None:
         ('type: "HDF5Data" hdf5_data_param { batch_size: 2 }', None, "says nothing"),
         ('type: "AnnotatedData" data_param { batch_size: 8 } transform_param { resize_param { height: 30 width: 40 } }',
          (8, 5, 30, 40), ""),
+        ('type: "DenseImageData" dense_image_data_param { batch_size: 4 }', None, "by DenseImageData layer 'd'"),
         ('type: "Python" python_param { module: "m" layer: "L" }', None, "Python (m.L) layer 'd'"),
     ],
 )  # fmt: skip
