@@ -39,7 +39,7 @@ def fold(
 
     Example: gfpq-inspect fold net.prototxt net.caffemodel net_folded
     """
-    from gfpq_inspect.tune.fold_files import fold_files  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.tune.fold import fold_files  # noqa: PLC0415  (imported when the command runs)
     from gfpq_inspect.tune.networks import open_files  # noqa: PLC0415
     from gfpq_inspect.tune.outputs import output_paths, write_together  # noqa: PLC0415
 

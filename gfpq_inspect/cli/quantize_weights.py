@@ -11,7 +11,7 @@ from gfpq_inspect.cli.main import visible
 from gfpq_inspect.cli.network_options import AllowUnknownFields, InputShapes, input_shapes
 
 if TYPE_CHECKING:
-    from gfpq_inspect.tune.quantize_files import QuantizedFiles
+    from gfpq_inspect.tune.quantize import QuantizedFiles
 
 
 def quantize_weights(
@@ -40,7 +40,7 @@ def quantize_weights(
     from gfpq_inspect.tune.networks import open_files  # noqa: PLC0415  (imported when the command runs)
     from gfpq_inspect.tune.outputs import output_paths, write_together  # noqa: PLC0415
     from gfpq_inspect.tune.parameters import parameter_files, parameter_suffixes  # noqa: PLC0415
-    from gfpq_inspect.tune.quantize_files import quantize_files  # noqa: PLC0415
+    from gfpq_inspect.tune.quantize import quantize_files  # noqa: PLC0415
 
     paths, prefix = split_files(files, output)
     opened = open_files(paths, allow_unknown_fields=allow_unknown_fields)

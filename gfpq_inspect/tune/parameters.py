@@ -7,7 +7,7 @@ from typing import Any
 from gfpq_inspect import __version__
 from gfpq_inspect.inputs.coefficients import StoredCoefficient, coefficients_json, param_dict_json
 from gfpq_inspect.quantize import gfpq_of
-from gfpq_inspect.tune.quantize_files import QuantizedFiles, QuantizedWeight
+from gfpq_inspect.tune.quantize import QuantizedFiles, QuantizedWeight
 
 PARAMETERS_SUFFIX, PARAM_DICT_SUFFIX, CFG_SUFFIX = ".qparams.json", ".gfpq_param.json", ".cfg"
 

@@ -13,7 +13,7 @@ from gfpq_inspect.models.caffe import wire
 from gfpq_inspect.models.caffe.caffemodel import read_caffemodel
 from gfpq_inspect.models.caffe.network import read_network
 from gfpq_inspect.models.caffe.write import bytes_field, tag, varint
-from gfpq_inspect.tune.fold_files import FoldedFiles, fold_files
+from gfpq_inspect.tune.fold import FoldedFiles, fold_files
 from gfpq_inspect.tune.networks import open_files
 from tests.models.small_networks import Blobs, batch_norm, conv, data, draw, simple, write_network
 

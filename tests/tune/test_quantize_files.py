@@ -18,7 +18,7 @@ from gfpq_inspect.models.caffe.network import read_network
 from gfpq_inspect.models.run import run_model
 from gfpq_inspect.quantize import GfpqParam, Mode, coefficient, kernels, quantize_dequantize
 from gfpq_inspect.tune.networks import open_files
-from gfpq_inspect.tune.quantize_files import QuantizedFiles, quantize_files
+from gfpq_inspect.tune.quantize import QuantizedFiles, quantize_files
 from gfpq_inspect.tune.weights import quantize_tensor
 from tests.models.small_networks import Blobs, batch_norm, conv, data, draw, simple, write_network
 

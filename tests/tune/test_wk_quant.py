@@ -351,3 +351,32 @@ def test_python_3_6(root: Path, libgfpq: Path, tmp_path: Path) -> None:
     variables = {"GFPQ_LIBRARY": str(libgfpq), "PYTHONPATH": str(root / "native/caffe"), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([str(inside), str(script)], env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+LOAD = """
+import sys
+import caffe
+import numpy as np
+net = caffe.Net(sys.argv[1], sys.argv[2], caffe.TEST)
+np.random.seed(1)
+for name in net.inputs:
+    net.blobs[name].data[...] = np.random.rand(*net.blobs[name].data.shape)
+out = net.forward()
+assert all(np.isfinite(value).all() for value in out.values())
+print(sum(layer.type == "Python" for layer in net.layers))
+"""
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("lenet_mnist_v1", 6), ("cifar10_full_v1", 7), ("opennsfw_resnet50_1by2", 52), ("wechat_qr_sr", 10)],
+)
+def test_stock_caffe_loads_real_networks(
+    shared: Path, tmp_path: Path, run_caffe: Callable[..., str], name: str, count: int
+) -> None:
+    folder = shared / "models" / name
+    raw = next(folder.glob("*.prototxt")).read_bytes()
+    (tmp_path / "net.prototxt").write_bytes(insert_quant_layers(raw, name, python_layer=True).content)
+    told = run_caffe(LOAD, tmp_path / "net.prototxt", next(folder.glob("*.caffemodel")))
+    assert int(told.split()[-1]) == count

@@ -16,7 +16,7 @@ from gfpq_inspect.models.model import Layer, LayerKind, Model
 from gfpq_inspect.models.onnx.names import names_read
 from gfpq_inspect.quantize import kernels
 from gfpq_inspect.tune.caffemodel import LayerEdit, edit_caffemodel
-from gfpq_inspect.tune.fold_files import FoldedFiles, Shapes, fold_files, serialize
+from gfpq_inspect.tune.fold import FoldedFiles, Shapes, fold_files, serialize
 from gfpq_inspect.tune.networks import CaffeFiles, OnnxFile, reopen, single_samples
 from gfpq_inspect.tune.weights import QuantizedTensor, quantize_tensor
 
