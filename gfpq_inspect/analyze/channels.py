@@ -1,8 +1,8 @@
 """Evidence a channel and a code, gathered in a pass of its own over some of the samples (spec: metrics, section 5).
 
-The scores of a run come from all samples, in one fused read; what stands here needs several more reads of every tensor, so
-it is taken from as many samples as a stated budget allows, spread evenly over the set. Memory holds sums a channel and
-counts a code, never tensors, and does not grow with samples.
+The scores of a run come from all samples, in one fused read; what stands here needs several more reads of every tensor,
+so it is taken from as many samples as a stated budget allows, spread evenly over the set. Memory holds sums a channel
+and counts a code, never tensors, and does not grow with samples.
 """
 
 from __future__ import annotations
@@ -223,14 +223,17 @@ class ChannelMeasurer:
             channels=ChannelEvidence(samples=samples),
         )
 
-    def measure(self, index: int, live: LiveTensors, samples: int, into: Measurement) -> None:
+    def measure(self, index: int, live: LiveTensors, samples: int, into: Measurement) -> None:  # noqa: ARG002  (the engine's interface)
         """Add one row: a table for every pair of lanes that has it, and what its coefficients do."""
         assert isinstance(into, EvidenceMeasurement)
         row = self._experiment.rows[index]
         tables = into.channels
         for name, (one, other) in self._pairs.items():
             if one.side in row.values and other.side in row.values:
-                x, y = live[one.name][one.side, row.values[one.side]], live[other.name][other.side, row.values[other.side]]
+                x, y = (
+                    live[one.name][one.side, row.values[one.side]],
+                    live[other.name][other.side, row.values[other.side]],
+                )
                 if is_floating(x) and is_floating(y) and x.shape == y.shape and x.size:
                     tables.rows[index, name] = channel_table(x, y)
         for side, value in row.values.items():
@@ -241,6 +244,8 @@ class ChannelMeasurer:
                 tables.first_tensors[index] = hashlib.blake2b(array.tobytes(), digest_size=8).digest()
             for place in self._points.get((side, value), ()):
                 point = self._experiment.points[place]
+                if point.own_format is not None:
+                    continue  # codes and floors are told of GFPQ only
                 working = as_floating(array)
                 delta = delta_of(working, point.bits) if self._deltas is None else self._deltas[place]
                 tables.points[place] = point_table(working, point.bits, delta)

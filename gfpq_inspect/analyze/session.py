@@ -22,16 +22,17 @@ from gfpq_inspect.analyze.batches import (
     run_in_order,
     stacking_holds,
 )
+from gfpq_inspect.analyze.diagnose import diagnose, gather_evidence
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.evidence import data_coefficients, weight_coefficients
-from gfpq_inspect.analyze.findings.master import check_master
+from gfpq_inspect.analyze.findings.case import Case, Snapshot
 from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for
 from gfpq_inspect.analyze.points import has_quant_layers, points_of
 from gfpq_inspect.analyze.progress import Progress, Silence
 from gfpq_inspect.analyze.propagation import OriginVotes, multiply_adds_of_probes, propagation
 from gfpq_inspect.analyze.record import Clock, calibration_text, model_facts, versions
-from gfpq_inspect.analyze.result import Result, Run
+from gfpq_inspect.analyze.result import Coefficient, LayerRow, Result, Run
 from gfpq_inspect.analyze.rows import TableRow, table_rows
 from gfpq_inspect.analyze.task import AccuracyMeter
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD, judge_rows, judgement_of, rules_for
@@ -65,6 +66,8 @@ class ComparisonRequest:
         batch: Samples a batch, or None to choose; no figure depends on it.
         view: 'as stored' or 'folded', for the record.
         labels: True classes, for the accuracy of every lane, or None.
+        master: The float master that the second model's fine-tuning kept, or None.
+        snapshots: Earlier steps of that fine-tuning, oldest first.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
     """
@@ -81,6 +84,8 @@ class ComparisonRequest:
     batch: int | None = None
     view: str = "as stored"
     labels: Labels | None = None
+    master: Model | None = None
+    snapshots: tuple[Snapshot, ...] = ()
     command: str = ""
     timing: bool = True
 
@@ -150,9 +155,9 @@ class _Session:
             coefficients = data_coefficients(experiment.points, collected.evidence, deltas, magnitudes, names)
             coefficients += weight_coefficients(self._models, experiment.weights, request.bits)
             judgement = judgement_of(rows, self._rules, partial=partial)
-            row_keys = {row.layers[Side.FIRST].key: row.row.key for row in table if Side.FIRST in row.layers}
-            finding = check_master(self._models, setup.pairing, experiment.weights, request.bits, row_keys)
             details = self._details(setup, collected)
+        with self._clock.phase("diagnose"), _one_thread_a_worker(request.workers):
+            findings = diagnose(self._case(setup, rows, coefficients, deltas), self._progress)
         return Result(
             run=self._record(setup, collected.samples),
             comparisons=self._comparisons,
@@ -160,9 +165,38 @@ class _Session:
             judgement=judgement,
             layers=tuple(rows),
             coefficients=tuple(coefficients),
-            findings=(finding,),
+            findings=findings,
             timing=self._clock.timing(request.workers) if request.timing else None,
             details=details,
+        )
+
+    def _case(
+        self, setup: _Setup, rows: list[LayerRow], coefficients: list[Coefficient], deltas: list[int] | None
+    ) -> Case:
+        """All that the checks look at; takes another pass over some of the samples."""
+        request = self._request
+        evidence = gather_evidence(
+            setup.experiment,
+            setup.feeder,
+            setup.facts,
+            count=request.source.count,
+            deltas=deltas,
+            workers=request.workers,
+        )
+        return Case(
+            experiment=setup.experiment,
+            pairing=setup.pairing,
+            table=setup.table,
+            rows=rows,
+            threshold=request.threshold,
+            coefficients=coefficients,
+            evidence=evidence,
+            source=request.source,
+            synthetic=request.source.facts().synthetic,
+            input_names=self._input_names(),
+            master=request.master,
+            snapshots=request.snapshots,
+            view=request.view,
         )
 
     def _prepare(self) -> _Setup:

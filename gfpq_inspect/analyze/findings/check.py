@@ -1,7 +1,7 @@
 """What a check is: a small object that looks at a case and says what it found, or why it does not apply.
 
-Checks stand in the order of a decision tree: a fault of the set-up makes everything below it meaningless, so it is named
-first and silences blame further down (spec: decision tree).
+Checks stand in the order of a decision tree: a fault of the set-up makes everything below it meaningless, so it is
+named first and silences blame further down (spec: decision tree).
 """
 
 from __future__ import annotations

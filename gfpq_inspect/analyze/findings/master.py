@@ -18,16 +18,16 @@ from gfpq_inspect.models.model import Layer, Model
 from gfpq_inspect.models.pair import Pairing, canonical_type
 from gfpq_inspect.quantize import kernels
 
-_ID = "float-master"
-_WHY = (
+ID = "float-master"
+WHY = (
     "One step of training moves a weight by less than a step of the grid. Where each step writes the quantized weights "
     "back, that movement is lost every time and the weights never leave the place where they started."
 )
-_REMEDY = (
+REMEDY = (
     "Keep a float copy of the weights: apply every update to it, and use its quantized copy for the forward and "
     "backward pass only."
 )
-_HOW = (
+HOW = (
     "Each convolution weight of the second model is compared, bit by bit, with the first model's quantized by its own "
     "maximum (also quantized again a few times, as a loop would); all other parameters are compared as they are."
 )
@@ -79,22 +79,24 @@ def check_master(
         return _finding("passed", "Fine-tuning kept a float master", measured)
     equal = f"All {len(judged)} {kind} of the second model equal the first model's quantized ones, bit by bit"
     if moved:
-        measured = f"{equal}, while {moved} of {others} biases, BatchNorm and Scale parameters did move."
+        measured = f"{equal}, while {moved} of {others} biases and other float parameters did move."
         return _finding("error", "Float master overwritten", measured, rows)
     measured = f"{equal}, and none of the {others} other parameters moved."
+    if all(entry.equals_stored or entry.equals_quantized for entry in found):
+        return _finding("note", "Quantized and never fine-tuned", measured, rows)
     return _finding("warning", "Never fine-tuned, or the float master was overwritten", measured, rows)
 
 
 def _finding(severity: str, title: str, measured: str, layers: Sequence[str] = ()) -> Finding:
     at_fault = severity in ("error", "warning")
     return Finding(
-        id=_ID,
+        id=ID,
         title=title,
         severity=severity,
         measured=measured,
-        why=_WHY if at_fault else "",
-        remedy=_REMEDY if at_fault else "",
-        how=_HOW,
+        why=WHY if at_fault else "",
+        remedy=REMEDY if at_fault else "",
+        how=HOW,
         layers=tuple(layers),
     )
 
@@ -153,5 +155,8 @@ def _moved_parameters(models: Mapping[Side, Model], pairing: Pairing) -> tuple[i
 
 
 def _float_parameters(layer: Layer) -> list[str]:
+    """Parameters that training learns in float; statistics move without learning and prove nothing."""
+    if canonical_type(layer) in ("BatchNorm", "BN"):
+        return []
     quantized = layer.quantization.weights if layer.quantization is not None else ()
     return [name for name in layer.weights if name not in quantized]

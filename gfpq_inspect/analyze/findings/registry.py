@@ -1,0 +1,116 @@
+"""All checks, in the order of the tree, and how their findings stand together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points
+
+from gfpq_inspect.analyze.findings import (
+    batch_norm,
+    bit_width,
+    channel_order,
+    float_master,
+    grey_images,
+    input_mean,
+    input_scale,
+    outlier_filter,
+    scaled_filter,
+    set_up,
+    stated_preprocessing,
+)
+from gfpq_inspect.analyze.findings.case import Case
+from gfpq_inspect.analyze.findings.check import Check, Group, Outcome
+from gfpq_inspect.analyze.result import Finding
+from gfpq_inspect.errors import InternalError
+
+ENTRY_POINT_GROUP = "gfpq_inspect.findings"
+
+CHECKS: tuple[Check, ...] = (
+    stated_preprocessing.CHECK,
+    input_scale.CHECK,
+    input_mean.CHECK,
+    channel_order.CHECK,
+    grey_images.CHECK,
+    bit_width.CHECK,
+    set_up.CHECK,
+    scaled_filter.CHECK,
+    outlier_filter.CHECK,
+    float_master.CHECK,
+    batch_norm.CHECK,
+)
+"""The checks of this package, in the order of the tree."""
+
+_SILENCED_BY = frozenset({Group.COMPARABILITY, Group.FLOAT_REFERENCE, Group.PREPROCESSING})
+_SEVERITIES = ("error", "warning", "note", "passed", "not applicable")
+
+
+@cache
+def all_checks() -> tuple[Check, ...]:
+    """The checks of this package and of installed plug-ins, in the order of the tree.
+
+    Raises:
+        InternalError: A plug-in offers something that is no check, or takes an id that is taken.
+    """
+    checks = list(CHECKS)
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        candidate = entry_point.load()
+        if not isinstance(candidate, Check):
+            raise InternalError(
+                f"the plug-in '{entry_point.value}' is no check; see gfpq_inspect.analyze.findings.check."
+            )
+        if any(check.id == candidate.id for check in checks):
+            raise InternalError(f"the plug-in '{entry_point.value}' takes the id '{candidate.id}' of another check.")
+        checks.append(candidate)
+    return tuple(sorted(checks, key=lambda check: check.group))
+
+
+def run_checks(case: Case, checks: Sequence[Check] | None = None) -> tuple[Finding, ...]:
+    """Look at a case with all checks.
+
+    What is wrong comes first, in the order of the tree: a fault of the set-up stands before what follows from it, and
+    silences blame of single layers.
+
+    Args:
+        case: What was measured.
+        checks: Other checks than all.
+
+    Returns:
+        A finding a check: errors and warnings in the order of the tree, then notes, then what passed, then what did not
+        apply.
+    """
+    ordered = all_checks() if checks is None else tuple(checks)
+    found = [(check, check.finding(case)) for check in ordered]
+    found = _without_general_blame(found)
+    culprit = next((entry for entry in found if entry[0].group in _SILENCED_BY and entry[1].severity == "error"), None)
+    if culprit is not None:
+        found = [(check, _silenced(check, finding, culprit[0], culprit[1])) for check, finding in found]
+    return tuple(finding for _, finding in sorted(found, key=lambda entry: _rank(entry[1])))
+
+
+def _rank(finding: Finding) -> int:
+    """Errors and warnings share a rank, so that the order of the tree decides between them."""
+    return max(1, _SEVERITIES.index(finding.severity))
+
+
+def _without_general_blame(found: list[tuple[Check, Finding]]) -> list[tuple[Check, Finding]]:
+    """A cause that was named explains bad layers: the set-up as a whole is suspected only where there is none."""
+    named = [finding for check, finding in found if check.direct and finding.severity == "error"]
+    if not named:
+        return found
+    told = ("error", "warning")
+    return [
+        (check, replace(finding, severity="note", measured=f"{finding.measured} A cause was found: {named[0].title}."))
+        if not check.direct and finding.severity in told
+        else (check, finding)
+        for check, finding in found
+    ]
+
+
+def _silenced(check: Check, finding: Finding, cause: Check, reason: Finding) -> Finding:
+    """No blame of anything that follows from a fault that comes before it."""
+    if check.group <= cause.group or finding.severity not in ("error", "warning", "note"):
+        return finding
+    told = f"Not judged: '{reason.title}' comes first and may be the cause. {finding.measured}"
+    return check.finding_of(Outcome("not applicable", told))
