@@ -88,6 +88,8 @@ def pooled(reference: list[NDArray], lane: list[NDArray]) -> tuple[float, float]
     x = np.concatenate([array.ravel() for array in reference]).astype(np.float64)
     y = np.concatenate([array.ravel() for array in lane]).astype(np.float64)
     error = ((y - x) ** 2).sum()
+    if not x.any() or not y.any():
+        return np.nan, np.inf
     return x @ y / np.sqrt((x @ x) * (y @ y)), 10 * np.log10((x @ x) / error) if error else np.inf
 
 
