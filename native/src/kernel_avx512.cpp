@@ -79,8 +79,8 @@ void apply_float8(const float* input, float* output, std::size_t count, const Fl
 // ------------------------------------------------------------------------------------------------------ float, 16 bit
 
 void apply_float16(const float* input, float* output, std::size_t count, const FloatPlan& plan, bool stream) {
-    static const Series series = make_series(*plan.tables);
-    if (!series.exact) {  // a mathematical library of unknown making; the tables alone always hold
+    const Series& series = series16();
+    if (!series.exact) {
         for (std::size_t i = 0; i < count; ++i) output[i] = apply_one(input[i], plan);
         return;
     }

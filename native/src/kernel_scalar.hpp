@@ -69,5 +69,15 @@ inline std::uint64_t magnitude_bits(double x) noexcept {
     return bits & 0x7FFFFFFFFFFFFFFFu;
 }
 
+template <class T, class Word>
+inline Word largest_scalar(const T* data, std::size_t count) {
+    Word largest = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        const Word bits = magnitude_bits(data[i]);
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
+}
+
 }  // namespace
 }  // namespace gfpq

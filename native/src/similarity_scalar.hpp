@@ -1,4 +1,7 @@
 // Portable tile kernels, and the tails of the others.
+//
+// The inner loops below run over independent partial sums in local arrays, eight or sixteen at a time, which every compiler
+// turns into whatever vectors the machine has.
 #pragma once
 
 #include <cstring>
@@ -62,6 +65,59 @@ inline void add_lane(const T* x, const double* x_double, const T* y, std::size_t
 
 inline void add_product(const double* a, const double* b, std::size_t begin, std::size_t end, double* partial) {
     for (std::size_t i = begin; i < end; ++i) partial[i % kPartialProducts] += a[i] * b[i];
+}
+
+template <class T>
+inline void scalar_reference(const T* x, std::size_t count, const ReferenceSums<T>& before, ReferenceSums<T>& after,
+                    double* x_double) {
+    ReferenceSums<T> sums = before;
+    std::size_t i = 0;
+    for (; i + kPartialRange <= count; i += kPartialRange) {
+        for (std::size_t j = 0; j < kPartialRange; ++j) add_extent(x[i + j], j, sums.extent);
+        for (std::size_t half = i; half < i + kPartialRange; half += kPartialSums)
+            for (std::size_t j = 0; j < kPartialSums; ++j) {
+                const double value = static_cast<double>(x[half + j]);
+                x_double[half + j] = value;
+                sums.x[j] += value;
+                sums.xx[j] += value * value;
+            }
+    }
+    add_reference(x, i, count, sums, x_double);
+    after = sums;
+}
+
+template <class T>
+inline void scalar_lane(const T* x, const double* x_double, const T* y, std::size_t count, const LaneSums<T>& before,
+               LaneSums<T>& after, double* errors) {
+    LaneSums<T> sums = before;
+    std::size_t i = 0;
+    for (; i + kPartialRange <= count; i += kPartialRange) {
+        std::uint32_t unequal = 0;
+        for (std::size_t j = 0; j < kPartialRange; ++j) unequal += same_bits(x[i + j], y[i + j]) ? 0u : 1u;
+        sums.unequal_bits += unequal;
+        for (std::size_t j = 0; j < kPartialRange; ++j) add_extent(y[i + j], j, sums.extent);
+        for (std::size_t half = i; half < i + kPartialRange; half += kPartialSums) {
+            double error[kPartialSums];
+            for (std::size_t j = 0; j < kPartialSums; ++j) {
+                const double value = static_cast<double>(y[half + j]);
+                error[j] = value - x_double[half + j];
+                const double size = error[j] < 0 ? -error[j] : error[j];
+                sums.yy[j] += value * value;
+                sums.d[j] += error[j];
+                sums.dd[j] += error[j] * error[j];
+                sums.abs_d[j] += size;
+                sums.max_abs_d[j] = size > sums.max_abs_d[j] ? size : sums.max_abs_d[j];
+            }
+            if (errors != nullptr)
+                for (std::size_t j = 0; j < kPartialSums; ++j) errors[half + j] = error[j];
+        }
+    }
+    add_lane(x, x_double, y, i, count, sums, errors);
+    after = sums;
+}
+
+inline void scalar_product(const double* a, const double* b, std::size_t count, double* partial) {
+    add_product(a, b, 0, count, partial);
 }
 
 }  // namespace
