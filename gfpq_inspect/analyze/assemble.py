@@ -126,7 +126,7 @@ def layer_rows(
                 understood=understood,
                 shape=shape,
                 elements=math.prod(shape),
-                quantized=layer.quantization is not None and collected.experiment.bits is not None,
+                quantized=layer.quantization is not None and collected.experiment.quantizes,
                 quantization_reason=layer.quantization_reason,
                 is_output=entry.is_output,
                 scores=scores,

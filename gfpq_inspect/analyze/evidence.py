@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from gfpq_inspect.analyze.engine.interface import Point, PointEvidence
-from gfpq_inspect.analyze.engine.quantizer import evidence_of
+from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Point, PointEvidence
+from gfpq_inspect.analyze.engine.quantizer import point_evidence
 from gfpq_inspect.analyze.engine.tensors import as_floating
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.result import Coefficient
 from gfpq_inspect.analyze.weights import QuantizedWeight, WeightTable
 from gfpq_inspect.models.model import Model
-from gfpq_inspect.quantize import GfpqParam, gfpq_of
+from gfpq_inspect.quantize import Gfpq, GfpqParam, NumberFormat
+from gfpq_inspect.quantize.small_float import SmallFloat
+from gfpq_inspect.quantize.stored import StoredQuantization
+from gfpq_inspect.quantize.uniform import Uniform
 
 
 def data_coefficients(
     points: Sequence[Point],
     evidence: Sequence[PointEvidence],
-    deltas: Sequence[int] | None,
+    deltas: Sequence[Any] | None,
     magnitudes: Sequence[float] | None,
     names: Mapping[tuple[Side, str], str],
 ) -> list[Coefficient]:
-    """A row for every layer and tensor that it reads quantized.
+    """A row for every layer and tensor that it reads, or hands on, quantized.
 
     Args:
         points: The points.
@@ -33,75 +39,99 @@ def data_coefficients(
     rows = []
     for index, (point, seen) in enumerate(zip(points, evidence, strict=True)):
         calibrated = deltas[index] if deltas is not None else None
-        low, high = (seen.delta_low, seen.delta_high) if calibrated is None else (calibrated, calibrated)
-        rows += [
-            Coefficient(
-                layer=layer,
-                tensor=names.get((point.side, point.value), point.value),
-                role="data",
-                model=point.side.value,
-                bits=point.bits,
-                delta=calibrated,
-                delta_low=low,
-                delta_high=high,
-                block=_block(calibrated) if calibrated is not None else None,
-                maximum=float(magnitudes[index]) if magnitudes is not None else seen.magnitude,
-                grid_top=_grid_top(point.bits, high),
-                grid_bottom=gfpq_of(point.bits).value(0, low),
-                snapped_share=_share(seen.snapped, seen.finite),
-                beyond_share=_share(seen.beyond, seen.finite),
-                flushed_share=_share(seen.flushed, seen.nonzero),
-            )
-            for layer in point.layers
-        ]
+        tensor = names.get((point.side, point.value), point.value)
+        magnitude = float(magnitudes[index]) if magnitudes is not None else seen.magnitude
+        for layer in point.layers:
+            place = _Place(layer, tensor, "data", point.side)
+            rows.append(_row(place, point.format, point.bits, calibrated, seen, magnitude))
     return rows
 
 
-def _block(delta: int) -> str:
-    return GfpqParam(delta).pack().hex()
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor is quantized."""
+
+    layer: str
+    tensor: str
+    role: str
+    side: Side
 
 
-def _grid_top(bits: int, delta: int) -> float:
-    grid = gfpq_of(bits)
-    return grid.value(grid.highest_code, delta)
+def _row(
+    place: _Place,
+    number_format: NumberFormat,
+    bits: int,
+    coefficient: Any,
+    seen: PointEvidence,
+    magnitude: float,
+    on_grid: bool | None = None,
+) -> Coefficient:
+    """One line; of GFPQ with its coefficient, of other formats with scale and zero point where there is one of each."""
+    gfpq = isinstance(number_format, Gfpq)
+    low = high = coefficient
+    if coefficient is None or coefficient is EACH_SAMPLE:
+        coefficient = None
+        low, high = (seen.delta_low, seen.delta_high) if gfpq else (None, None)
+    extent = (0.0, 0.0)
+    if gfpq:
+        extent = (number_format.extent(low)[0], number_format.extent(high)[1])
+    elif coefficient is not None or isinstance(number_format, StoredQuantization):
+        extent = number_format.extent(coefficient)
+    scale, zero_point = _scaling(number_format, coefficient)
+    return Coefficient(
+        layer=place.layer,
+        tensor=place.tensor,
+        role=place.role,
+        model=place.side.value,
+        bits=bits,
+        delta=coefficient if gfpq else None,
+        delta_low=low if gfpq else 0,
+        delta_high=high if gfpq else 0,
+        block=GfpqParam(coefficient).pack().hex() if gfpq and coefficient is not None else None,
+        maximum=magnitude,
+        grid_top=extent[1],
+        grid_bottom=extent[0],
+        snapped_share=_share(seen.snapped, seen.finite),
+        beyond_share=_share(seen.beyond, seen.finite),
+        flushed_share=_share(seen.flushed, seen.nonzero),
+        on_grid=on_grid,
+        number_format=number_format.name,
+        scale=scale,
+        zero_point=zero_point,
+        sqnr_db=10 * math.log10(seen.signal / seen.error) if seen.signal > 0 and seen.error > 0 else None,
+    )
+
+
+def _scaling(number_format: NumberFormat, coefficient: Any) -> tuple[float | None, int | None]:
+    """Scale and zero point of a tensor that has one of each."""
+    if isinstance(number_format, StoredQuantization):
+        if number_format.scale.size == 1:
+            return float(number_format.scale.reshape(())), int(number_format.zero_point.reshape(()))
+        return None, None
+    if isinstance(number_format, Uniform) and coefficient is not None:
+        steps = number_format.steps(coefficient)
+        if steps.scale.size == 1:
+            return float(steps.scale.reshape(())), int(steps.zero_point.reshape(()))
+    if isinstance(number_format, SmallFloat) and coefficient is not None:
+        return float(number_format.scale(coefficient)), 0
+    return None, None
 
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def weight_coefficients(models: Mapping[Side, Model], weights: WeightTable, bits: int | None) -> list[Coefficient]:
+def weight_coefficients(models: Mapping[Side, Model], weights: WeightTable) -> list[Coefficient]:
     """A row for every layer and weight that it quantizes."""
-    if bits is None:
-        return []
-    rows = []
-    for side, model in models.items():
-        for layer in model.layers:
-            if layer.quantization is None:
-                continue
-            for name in layer.quantization.weights:
-                entry = weights.get(side, name, layer.quantization.bits or bits)
-                rows.append(_weight_row(layer.key, side, entry))
-    return rows
+    return [
+        _weight_row(_Place(layer.key, name, "weight", side), entry)
+        for side, model in models.items()
+        for layer in model.layers
+        for name, entry in weights.of_layer(side, layer).items()
+    ]
 
 
-def _weight_row(layer: str, side: Side, entry: QuantizedWeight) -> Coefficient:
-    statistics = evidence_of(as_floating(entry.stored), as_floating(entry.quantized), entry.bits, entry.delta)
-    return Coefficient(
-        layer=layer,
-        tensor=entry.initializer,
-        role="weight",
-        model=side.value,
-        bits=entry.bits,
-        delta=entry.delta,
-        delta_low=entry.delta,
-        delta_high=entry.delta,
-        block=_block(entry.delta),
-        maximum=entry.magnitude,
-        grid_top=_grid_top(entry.bits, entry.delta),
-        grid_bottom=gfpq_of(entry.bits).value(0, entry.delta),
-        snapped_share=_share(statistics.snapped, statistics.finite),
-        beyond_share=_share(statistics.beyond, statistics.finite),
-        flushed_share=_share(statistics.flushed, statistics.nonzero),
-        on_grid=entry.on_grid,
-    )
+def _weight_row(place: _Place, entry: QuantizedWeight) -> Coefficient:
+    chosen = entry.format
+    seen = point_evidence(as_floating(entry.stored), as_floating(entry.quantized), chosen, entry.delta)
+    return _row(place, chosen, entry.bits, entry.delta, seen, entry.magnitude, entry.on_grid)

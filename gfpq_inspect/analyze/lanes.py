@@ -130,3 +130,12 @@ def comparisons_for(*, second: bool, quantized: bool, isolate: bool = False) -> 
 def judged_by_default(*, second: bool) -> str:
     """The comparison that flags stand on: `total` with two models, else `both` (spec: metrics, section 6)."""
     return "total" if second else "both"
+
+
+def second_alone(
+    lanes: tuple[Lane, ...], comparisons: tuple[Comparison, ...]
+) -> tuple[tuple[Lane, ...], tuple[Comparison, ...]]:
+    """Only the first model's float lane, and all of the second's: it quantizes itself and nothing else is simulated."""
+    kept = tuple(lane for lane in lanes if lane.side is Side.SECOND or lane is FLOAT)
+    names = {lane.name for lane in kept}
+    return kept, tuple(entry for entry in comparisons if entry.lane in names and entry.reference in names)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from gfpq_inspect.analyze.engine.interface import Point
 from gfpq_inspect.analyze.lanes import Side
+from gfpq_inspect.analyze.weights import layer_format
 from gfpq_inspect.errors import InternalError
 from gfpq_inspect.models.model import LayerKind, Model
+from gfpq_inspect.quantize import Gfpq, NumberFormat
 
 
 def has_quant_layers(model: Model) -> bool:
@@ -13,21 +15,24 @@ def has_quant_layers(model: Model) -> bool:
     return any(layer.kind is LayerKind.QUANT and layer.quantization is not None for layer in model.layers)
 
 
-def points_of(side: Side, model: Model, bits: int | None) -> tuple[Point, ...]:
+def points_of(side: Side, model: Model, run_format: NumberFormat | None) -> tuple[Point, ...]:
     """The points of a model, in order of execution; layers that read one tensor with one bit width share a point.
 
     A network with Quant layers is quantized exactly there: quantizing again at each convolution would count the loss
-    twice, and lower the top of the grid where the maximum lies on it.
+    twice, and lower the top of the grid where the maximum lies on it. One that quantizes itself has its own points, in
+    its own formats, whatever the format of the run.
 
     Args:
         side: Which model.
         model: The model.
-        bits: Bit width of the run, None where nothing is quantized.
+        run_format: Format of the run, None where nothing else is quantized.
     """
-    if bits is None:
+    if model.quantizes_itself:
+        return _own_points(side, model)
+    if run_format is None:
         return ()
     own_points_only = has_quant_layers(model)
-    found: dict[tuple[str, int], list[str]] = {}
+    found: dict[tuple[str, NumberFormat], list[str]] = {}
     for layer in model.layers:
         quantization = layer.quantization
         if quantization is None or (own_points_only and layer.kind is not LayerKind.QUANT):
@@ -35,5 +40,19 @@ def points_of(side: Side, model: Model, bits: int | None) -> tuple[Point, ...]:
         for value in quantization.inputs:
             if value not in layer.inputs:
                 raise InternalError(f"layer '{layer.key}' quantizes '{value}', which it does not read")
-            found.setdefault((value, quantization.bits or bits), []).append(layer.key)
-    return tuple(Point(side, value, width, tuple(layers)) for (value, width), layers in found.items())
+            found.setdefault((value, layer_format(run_format, quantization)), []).append(layer.key)
+    return tuple(
+        Point(side, value, chosen.bits, tuple(layers), None if isinstance(chosen, Gfpq) else chosen)
+        for (value, chosen), layers in found.items()
+    )
+
+
+def _own_points(side: Side, model: Model) -> tuple[Point, ...]:
+    points = []
+    for layer in model.layers:
+        quantization = layer.quantization
+        if quantization is not None:
+            for value in (*quantization.inputs, *quantization.outputs):
+                own = quantization.formats[value]
+                points.append(Point(side, value, own.bits, (layer.key,), own, value in quantization.outputs))
+    return tuple(points)

@@ -76,9 +76,9 @@ def versions() -> dict[str, str]:
     return {"numpy": np.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
 
 
-def calibration_text(bits: int | None, coefficients: str, count: int, *, second: bool) -> str:
+def calibration_text(quantized: bool, coefficients: str, count: int, *, second: bool) -> str:
     """Where the data coefficients come from, one clause."""
-    if bits is None:
+    if not quantized:
         return "nothing was quantized"
     if coefficients == "sample":
         return "every sample has its own data coefficients, from its own tensors (INIT)"

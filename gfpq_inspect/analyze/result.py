@@ -106,6 +106,8 @@ class Coefficient:
 
     `block` is the 16-byte parameter block in hex. `delta` is None with per-sample coefficients, whose range then is
     `delta_low` to `delta_high`. Shares are of finite elements, `flushed_share` of the non-zero ones.
+    Formats other than GFPQ have no `delta` (its range is 0 to 0) but, per tensor, `scale` and `zero_point`, and the
+    `sqnr_db` of the tensor against its quantized copy.
     """
 
     layer: str
@@ -124,6 +126,10 @@ class Coefficient:
     beyond_share: float | None = None
     flushed_share: float | None = None
     on_grid: bool | None = None
+    number_format: str | None = None
+    scale: float | None = None
+    zero_point: int | None = None
+    sqnr_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -299,6 +305,7 @@ class Run:
     engine: str
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    number_format: str | None = None  # 'gfpq8', 'int8', ...; of what is simulated, not of a model that quantizes itself
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,13 @@ from gfpq_inspect.analyze.batches import (
     run_in_order,
     stacking_holds,
 )
+from gfpq_inspect.analyze.calibration import Calibration
 from gfpq_inspect.analyze.diagnose import diagnose, gather_evidence
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.evidence import data_coefficients, weight_coefficients
 from gfpq_inspect.analyze.findings.case import Case, Snapshot
-from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for
+from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for, second_alone
 from gfpq_inspect.analyze.points import has_quant_layers, points_of
 from gfpq_inspect.analyze.progress import Progress, Silence
 from gfpq_inspect.analyze.propagation import OriginVotes, multiply_adds_of_probes, propagation
@@ -41,8 +42,9 @@ from gfpq_inspect.errors import InputError, UsageError
 from gfpq_inspect.inputs.labels import Labels
 from gfpq_inspect.inputs.source import SampleSource
 from gfpq_inspect.models.model import Layer, Model
-from gfpq_inspect.models.pair import Pairing, pair_inputs, pair_layers
-from gfpq_inspect.quantize import kernels, set_thread_limit, thread_limit
+from gfpq_inspect.models.pair import Pairing, pair_inputs
+from gfpq_inspect.models.pair_quantized import pair_models
+from gfpq_inspect.quantize import Gfpq, NumberFormat, gfpq_of, set_thread_limit, thread_limit
 
 AFFORDABLE_MULTIPLY_ADDS = 200_000_000_000
 """Local errors are measured without being asked for up to this cost: some seconds on two processors."""
@@ -56,6 +58,7 @@ class ComparisonRequest:
         first: The float model.
         source: Samples for its inputs (and, by name or place, for those of the second).
         second: The second model (fine-tuned, or another export), or None.
+        number_format: Format that is simulated, instead of GFPQ with `bits`; one of GFPQ's own counts as its bits.
         bits: 8 or 16, or None to compare in float only.
         isolate: Whether each layer's own error is told apart from what arrived from before; None: where the cost is
             small (`AFFORDABLE_MULTIPLY_ADDS`).
@@ -75,6 +78,7 @@ class ComparisonRequest:
     first: Model
     source: SampleSource
     second: Model | None = None
+    number_format: NumberFormat | None = None
     bits: int | None = 8
     isolate: bool | None = None
     coefficients: str = "set"
@@ -134,11 +138,19 @@ class _Session:
         self._models = {Side.FIRST: request.first}
         if request.second is not None:
             self._models[Side.SECOND] = request.second
-        second, quantized = request.second is not None, request.bits is not None
+        self._format = _format_of(request)
+        self._pairing = None
+        if request.second is not None:
+            self._pairing, self._models[Side.SECOND] = pair_models(request.first, request.second)
+        second, quantized = request.second is not None, self._format is not None or self._second_quantizes_itself()
         self._probe_cost = multiply_adds_of_probes(self._models) * request.source.count if quantized else 0
         isolate = self._probe_cost <= AFFORDABLE_MULTIPLY_ADDS if request.isolate is None else request.isolate
         self._isolate = isolate and quantized
+        self._quantized = quantized
+        self._lanes = lanes_for(second=second, quantized=quantized, isolate=self._isolate)
         self._comparisons = comparisons_for(second=second, quantized=quantized, isolate=self._isolate)
+        if self._format is None and quantized:
+            self._lanes, self._comparisons = second_alone(self._lanes, self._comparisons)
         self._rules = rules_for(request.judge, request.threshold, self._comparisons, second=second, quantized=quantized)
 
     def run(self) -> Result:
@@ -153,7 +165,7 @@ class _Session:
             rows = judge_rows(layer_rows(table, collected, setup.facts, request.source.identities), self._rules)
             names = {(side, value): row.row.key for row in table for side, value in row.row.values.items()}
             coefficients = data_coefficients(experiment.points, collected.evidence, deltas, magnitudes, names)
-            coefficients += weight_coefficients(self._models, experiment.weights, request.bits)
+            coefficients += weight_coefficients(self._models, experiment.weights)
             judgement = judgement_of(rows, self._rules, partial=partial)
             details = self._details(setup, collected)
         with self._clock.phase("diagnose"), _one_thread_a_worker(request.workers):
@@ -171,7 +183,7 @@ class _Session:
         )
 
     def _case(
-        self, setup: _Setup, rows: list[LayerRow], coefficients: list[Coefficient], deltas: list[int] | None
+        self, setup: _Setup, rows: list[LayerRow], coefficients: list[Coefficient], deltas: list[Any] | None
     ) -> Case:
         """All that the checks look at; takes another pass over some of the samples."""
         request = self._request
@@ -201,8 +213,7 @@ class _Session:
 
     def _prepare(self) -> _Setup:
         request = self._request
-        second = request.second
-        pairing = pair_layers(request.first, second) if second is not None else None
+        pairing = self._pairing
         table = table_rows(self._models, pairing)
         experiment = self._experiment(table)
         engine = LayeredEngine(experiment)
@@ -221,16 +232,15 @@ class _Session:
         return names
 
     def _experiment(self, table: tuple[TableRow, ...]) -> Experiment:
-        bits = self._request.bits
-        second, quantized = Side.SECOND in self._models, bits is not None
+        simulated = self._format
         return Experiment(
             models=self._models,
-            lanes=lanes_for(second=second, quantized=quantized, isolate=self._isolate),
+            lanes=self._lanes,
             comparisons=self._comparisons,
             rows=tuple(row.row for row in table),
-            points=tuple(point for side, model in self._models.items() for point in points_of(side, model, bits)),
-            weights=WeightTable(self._models, bits),
-            bits=bits,
+            points=tuple(point for side, model in self._models.items() for point in points_of(side, model, simulated)),
+            weights=WeightTable(self._models, simulated),
+            bits=simulated.bits if isinstance(simulated, Gfpq) else None,
             per_sample=self._request.coefficients == "sample",
             captured=tuple(row.row.key for row in table if row.is_output) if self._request.labels else (),
         )
@@ -241,31 +251,28 @@ class _Session:
         size = max(1, min(size, share))
         return size if size > 1 and stacking_holds(engine, feeder) else 1
 
-    def _calibrate(self, setup: _Setup) -> tuple[list[int] | None, list[float] | None]:
-        """Coefficients that cover the whole set (UPDATE): the largest of those that each sample alone would give."""
-        points = setup.experiment.points
-        if self._request.coefficients == "sample" or self._request.bits is None:
+    def _calibrate(self, setup: _Setup) -> tuple[list[Any] | None, list[float] | None]:
+        """Coefficients that cover the whole set; None where each sample has its own."""
+        calibration = Calibration(setup.experiment.points)
+        if self._request.coefficients == "sample" or not self._quantized:
             return None, None
-        magnitudes = np.zeros(len(points))
-        deltas = np.full(len(points), np.iinfo(np.int64).min, dtype=np.int64)
-        if not points:
+        if not calibration.points:
             return [], []
 
         def work(batch: Batch) -> NDArray[np.float64]:
-            return setup.engine.calibrate(batch.feeds, batch.samples)
+            return calibration.look(setup.engine, batch.feeds, batch.samples)
 
         with self._clock.phase("calibrate"):
             self._progress.phase("calibrating", self._request.source.count)
             for batch, found in run_in_order(setup.feeder.batches(setup.batch), work, self._request.workers):
-                magnitudes = np.maximum(magnitudes, found.max(axis=0))
-                # The largest is not enough: an all-zero sample counts as 1e-6, the original's rule.
-                for index, point in enumerate(points):
-                    for magnitude in (found[:, index].min(), found[:, index].max()):
-                        deltas[index] = max(deltas[index], kernels.coefficient_of(float(magnitude), point.bits))
+                calibration.add(found)
                 self._progress.advance(batch.samples, self._request.source.identities[batch.first])
-        return deltas.tolist(), magnitudes.tolist()
+        return calibration.result(), calibration.magnitudes
 
-    def _measure(self, setup: _Setup, deltas: list[int] | None) -> tuple[Collected, bool]:
+    def _second_quantizes_itself(self) -> bool:
+        return Side.SECOND in self._models and self._models[Side.SECOND].quantizes_itself
+
+    def _measure(self, setup: _Setup, deltas: list[Any] | None) -> tuple[Collected, bool]:
         """Run all lanes over all samples; stops early, with what there is, when interrupted."""
         request, engine = self._request, setup.engine
         collected = Collected.empty(setup.experiment, *self._observers(setup))
@@ -291,7 +298,7 @@ class _Session:
     def _observers(self, setup: _Setup) -> tuple[AccuracyMeter | None, OriginVotes | None]:
         labels = self._request.labels
         accuracy = AccuracyMeter(labels) if labels is not None else None
-        return accuracy, self._origin_votes(setup) if self._request.bits is not None else None
+        return accuracy, self._origin_votes(setup) if self._quantized else None
 
     def _origin_votes(self, setup: _Setup) -> OriginVotes:
         # Where features of a tuned network moved, an error against the first model's says nothing of where it began.
@@ -325,9 +332,9 @@ class _Session:
         notes += [
             f"The {side.value} model is quantized at its own Quant layers."
             for side, model in self._models.items()
-            if request.bits is not None and has_quant_layers(model)
+            if self._format is not None and has_quant_layers(model) and not model.quantizes_itself
         ]
-        if request.bits is not None and not self._isolate:
+        if self._quantized and not self._isolate:
             notes.append(self._cost_text() if request.isolate is None else "Local errors were not asked for.")
         facts = request.source.facts()
         return Run(
@@ -335,10 +342,11 @@ class _Session:
             command=request.command,
             models=tuple(model_facts(side, model) for side, model in self._models.items()),
             inputs=replace(facts, sample_count=samples, samples=facts.samples[:samples]),
-            bits=request.bits,
+            bits=None if self._format is None else self._format.bits,
+            number_format=None if self._format is None else self._format.name,
             coefficients=request.coefficients,
             calibration=calibration_text(
-                request.bits, request.coefficients, request.source.count, second=request.second is not None
+                self._quantized, request.coefficients, request.source.count, second=request.second is not None
             ),
             view=request.view,
             engine=setup.engine.name,
@@ -347,10 +355,17 @@ class _Session:
         )
 
 
+def _format_of(request: ComparisonRequest) -> NumberFormat | None:
+    """The format that is simulated, or None."""
+    if request.number_format is not None:
+        return request.number_format
+    return None if request.bits is None else gfpq_of(request.bits)
+
+
 def _check(request: ComparisonRequest) -> None:
     if request.bits not in (None, 8, 16):
         raise UsageError(f"GFPQ has 8 and 16 bits, not {request.bits}; give 8 or 16.")
-    if request.bits is None and request.second is None:
+    if _format_of(request) is None and request.second is None:
         raise UsageError("nothing to compare: without quantization a second model is needed.")
     if request.coefficients not in ("set", "sample"):
         raise UsageError(f"coefficients come from 'set' or from each 'sample', not from '{request.coefficients}'.")

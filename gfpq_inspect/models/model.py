@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import onnx
+from numpy.typing import NDArray
+
+from gfpq_inspect.quantize.number_format import NumberFormat
 
 CUSTOM_DOMAIN = "gfpq_inspect"
 """Domain of graph nodes that ONNX has no operator for; `models.host_operators` computes them."""
@@ -35,11 +38,17 @@ class Quantization:
         inputs: Graph values whose data are quantized before the layer reads them, one coefficient each.
         weights: Graph initializers that are quantized per tensor (never biases).
         bits: 8 or 16 for this layer, or None for the bit width of the run.
+        outputs: Graph values that are quantized as the layer hands them on (models that quantize themselves).
+        formats: The model's own format of each of `inputs`, `outputs` and `weights`, where it brings one.
+        stored: Weights as the model's own codes say, by initializer; the graph holds them before quantization.
     """
 
     inputs: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     bits: int | None = None
+    outputs: tuple[str, ...] = ()
+    formats: Mapping[str, NumberFormat] = field(default_factory=dict)
+    stored: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,8 @@ class Model:
         origin: See `Origin`.
         batchable: True when axis 0 of every input and of every layer's output counts samples and the samples do
             not mix, so that any batch size gives the same numbers.
+        quantizes_itself: True where the file itself says what is quantized and how (an ONNX model with QuantizeLinear
+            nodes and their like): nothing else is then quantized in its lanes.
     """
 
     graph: onnx.ModelProto
@@ -141,6 +152,7 @@ class Model:
     outputs: tuple[str, ...]
     origin: Origin
     batchable: bool
+    quantizes_itself: bool = False
 
 
 class Network(Protocol):

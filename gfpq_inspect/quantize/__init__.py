@@ -1,7 +1,17 @@
 """Number formats, coefficients and the typed door to the native quantizer."""
 
 from gfpq_inspect.quantize.codec import Codes, coefficient, dequantize, quantize, quantize_dequantize
-from gfpq_inspect.quantize.formats import FORMATS, GFPQ8, GFPQ16, Gfpq, NumberFormat, all_formats, gfpq_of
+from gfpq_inspect.quantize.formats import (
+    FORMATS,
+    GFPQ8,
+    GFPQ16,
+    FunctionFormat,
+    Gfpq,
+    all_formats,
+    format_named,
+    gfpq_of,
+)
+from gfpq_inspect.quantize.number_format import Counts, NumberFormat
 from gfpq_inspect.quantize.observer import CoefficientObserver
 from gfpq_inspect.quantize.param import GfpqParam, Mode
 from gfpq_inspect.quantize.runtime import (
@@ -18,6 +28,8 @@ __all__ = [
     "GFPQ16",
     "Codes",
     "CoefficientObserver",
+    "Counts",
+    "FunctionFormat",
     "Gfpq",
     "GfpqParam",
     "Mode",
@@ -25,6 +37,7 @@ __all__ = [
     "all_formats",
     "coefficient",
     "dequantize",
+    "format_named",
     "gfpq_of",
     "instruction_set",
     "instruction_sets",

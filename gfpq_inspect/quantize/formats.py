@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,47 +18,11 @@ from numpy.typing import NDArray
 from gfpq_inspect.errors import QuantizationError
 from gfpq_inspect.quantize import kernels
 from gfpq_inspect.quantize.kernels import CodeStatistics, FloatArray, GridFit
+from gfpq_inspect.quantize.number_format import Counts, NumberFormat
+from gfpq_inspect.quantize.small_float import FP8_E4M3, FP8_E5M2
+from gfpq_inspect.quantize.uniform import INT8, INT8_PER_CHANNEL, UINT8
 
 ENTRY_POINT_GROUP = "gfpq_inspect.formats"
-
-
-@runtime_checkable
-class NumberFormat(Protocol):
-    """What the rest of the package asks of a number format."""
-
-    @property
-    def name(self) -> str:
-        """Unique, lower case: 'gfpq8'."""
-        ...
-
-    @property
-    def bits(self) -> int:
-        """Bits of one stored element."""
-        ...
-
-    def coefficient(self, magnitude: float) -> int:
-        """The coefficient for a tensor whose largest finite magnitude this is."""
-        ...
-
-    def apply(self, array: FloatArray, coefficient: int, out: FloatArray | None = None) -> FloatArray:
-        """Quantize and dequantize."""
-        ...
-
-    def magnitudes(self, coefficient: int) -> NDArray[np.float64]:
-        """Every positive value of the grid, ascending, float64 [codes]."""
-        ...
-
-    def statistics(self, array: FloatArray, coefficient: int) -> CodeStatistics:
-        """What the coefficient does to the tensor."""
-        ...
-
-    def floor_db(self, array: FloatArray) -> float | None:
-        """SQNR of rounding alone, in dB; None without signal or without error."""
-        ...
-
-    def grid_fit(self, array: FloatArray, tolerance: float = kernels.GRID_TOLERANCE) -> GridFit:
-        """Whether the tensor is quantized already."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,6 +67,32 @@ class Gfpq:
         """Quantize and dequantize float32 or float64, as `kernels.apply`."""
         return kernels.apply(array, self.bits, coefficient, out)
 
+    def of_range(self, low: float, high: float) -> int:
+        """The coefficient for the larger magnitude."""
+        return self.coefficient(max(abs(low), abs(high)))
+
+    def wider(self, one: int, other: int) -> int:
+        """The larger one: it covers both (UPDATE)."""
+        return max(one, other)
+
+    def quantize_weight(self, array: FloatArray, channel_axis: int | None) -> tuple[FloatArray, int]:  # noqa: ARG002  (part of the protocol)
+        """Quantize per tensor, whatever the channels (INIT on the tensor itself)."""
+        coefficient = self.coefficient(kernels.largest_magnitude(array)[0])
+        return self.apply(array, coefficient), coefficient
+
+    def fits(self, array: FloatArray, channel_axis: int | None) -> bool:  # noqa: ARG002  (part of the protocol)
+        """Whether every value lies on a grid, as `kernels.on_grid`."""
+        return kernels.on_grid(array, self.bits)
+
+    def extent(self, coefficient: int) -> tuple[float, float]:
+        """Magnitudes of code 0 and of code T."""
+        return self.value(0, coefficient), self.value(self.highest_code, coefficient)
+
+    def counts(self, before: FloatArray, after: FloatArray, coefficient: int) -> Counts:  # noqa: ARG002  (part of the protocol)
+        """As `kernels.code_statistics`."""
+        found = kernels.code_statistics(before, self.bits, coefficient)
+        return Counts(found.finite, found.nonzero, found.snapped, found.beyond, found.flushed)
+
     def magnitudes(self, coefficient: int) -> NDArray[np.float64]:
         """Magnitudes of codes 0 ... T, float64 [T + 1]."""
         return np.array([self.value(code, coefficient) for code in range(self.highest_code + 1)])
@@ -123,7 +113,9 @@ class Gfpq:
 GFPQ8 = Gfpq("gfpq8", 8, 16, 127, -511, 511)
 GFPQ16 = Gfpq("gfpq16", 16, 128, 1407, -4095, 4095)
 
-FORMATS: dict[str, NumberFormat] = {GFPQ8.name: GFPQ8, GFPQ16.name: GFPQ16}
+FORMATS: dict[str, NumberFormat] = {
+    each.name: each for each in (GFPQ8, GFPQ16, INT8, INT8_PER_CHANNEL, UINT8, FP8_E4M3, FP8_E5M2)
+}
 """The formats of this package."""
 
 
@@ -157,3 +149,93 @@ def gfpq_of(bits: int) -> Gfpq:
         if known.bits == bits:
             return known
     raise QuantizationError(f"GFPQ has 8 and 16 bit, not {bits!r}; give bits=8 or bits=16.")
+
+
+def format_named(name: str) -> NumberFormat:
+    """The format of this name, of this package or of a plug-in.
+
+    Raises:
+        QuantizationError: There is none, or a plug-in is broken.
+    """
+    formats = all_formats()
+    if name not in formats:
+        raise QuantizationError(f"there is no number format '{name}'; there are {', '.join(sorted(formats))}.")
+    return formats[name]
+
+
+@dataclass(frozen=True)
+class FunctionFormat:
+    """A format of the caller's own that is nothing but a function from an array to its quantized copy.
+
+    It is called with each sample's tensor of each quantized layer, and with each weight; it must not write to them.
+
+    Attributes:
+        function: Takes and gives a float32 or float64 array of the same shape.
+        name: For reports.
+        bits: Bits of a code, for the record; 0 where nobody says.
+    """
+
+    function: Callable[[FloatArray], FloatArray]
+    name: str = "custom"
+    bits: int = 0
+
+    def of_range(self, low: float, high: float) -> None:  # noqa: ARG002  (part of the protocol)
+        """The function sees the values themselves."""
+        return
+
+    def wider(self, one: None, other: None) -> None:  # noqa: ARG002  (part of the protocol)
+        """See `of_range`."""
+        return
+
+    def apply(
+        self,
+        array: FloatArray,
+        coefficient: object = None,  # noqa: ARG002  (part of the protocol)
+        out: FloatArray | None = None,
+    ) -> FloatArray:
+        """See `NumberFormat`.
+
+        Raises:
+            QuantizationError: The function fails, or gives another shape.
+        """
+        try:
+            values = np.asarray(self.function(array))
+        except Exception as error:  # the caller's function may raise anything
+            raise QuantizationError(
+                f"the quantizer '{self.name}' raised {type(error).__name__}: {error}; correct the function."
+            ) from error
+        if values.shape != array.shape:
+            raise QuantizationError(
+                f"the quantizer '{self.name}' made {values.shape} of an array of shape {array.shape}; keep the shape."
+            )
+        result = np.empty_like(array) if out is None else out
+        result[...] = values
+        return result
+
+    def quantize_weight(
+        self,
+        array: FloatArray,
+        channel_axis: int | None,  # noqa: ARG002  (part of the protocol)
+    ) -> tuple[FloatArray, None]:
+        """See `NumberFormat`."""
+        return self.apply(array), None
+
+    def fits(self, array: FloatArray, channel_axis: int | None) -> bool:  # noqa: ARG002  (part of the protocol)
+        """Whether the function changes nothing."""
+        return bool(np.array_equal(self.apply(array), array))
+
+    def extent(self, coefficient: object) -> tuple[float, float]:  # noqa: ARG002  (part of the protocol)
+        """Unknown: zero and zero."""
+        return 0.0, 0.0
+
+    def counts(
+        self,
+        before: FloatArray,
+        after: FloatArray,
+        coefficient: object,  # noqa: ARG002  (part of the protocol)
+    ) -> Counts:
+        """What can be told without knowing the grid."""
+        finite = np.isfinite(before)
+        nonzero = finite & (before != 0)
+        flushed = int(np.count_nonzero(nonzero & (after == 0)))
+        return Counts(int(np.count_nonzero(finite)), int(np.count_nonzero(nonzero)), 0, 0, flushed)

@@ -17,10 +17,15 @@ from gfpq_inspect.analyze.lanes import Lane, Side
 from gfpq_inspect.analyze.result import Comparison
 from gfpq_inspect.analyze.weights import WeightTable
 from gfpq_inspect.models.model import Layer, Model
+from gfpq_inspect.quantize import NumberFormat, gfpq_of
 
 Array = NDArray[Any]
 Feeds = Mapping[Side, Mapping[str, Array]]
 """For each model, graph input to its array: a batch of samples along axis 0, or one sample."""
+
+
+EACH_SAMPLE = "each sample"
+"""Stands for a coefficient that every sample makes of its own tensor."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +35,23 @@ class Point:
     Attributes:
         side: Model.
         value: Graph value that is quantized.
-        bits: 8 or 16.
-        layers: Keys of the layers that read the quantized tensor.
+        bits: Bits of a code.
+        layers: Keys of the layers that read the quantized tensor; of the one that makes it where `at_output`.
+        own_format: Format of the point, None for GFPQ with `bits`.
+        at_output: The layer hands the tensor on quantized, instead of its readers quantizing it.
     """
 
     side: Side
     value: str
     bits: int
     layers: tuple[str, ...]
+    own_format: NumberFormat | None = None
+    at_output: bool = False
+
+    @property
+    def format(self) -> NumberFormat:
+        """The format of the point."""
+        return self.own_format if self.own_format is not None else gfpq_of(self.bits)
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class Experiment:
         rows: Tensors to measure.
         points: Data quantization points, those of the first model first, in order of execution.
         weights: Weights of every lane.
-        bits: Bit width of the run, None where nothing is quantized.
+        bits: Bit width of the run, None where nothing is quantized to GFPQ.
         per_sample: Coefficients of data come from each sample's own tensor instead of a calibration.
         captured: Row keys of outputs whose tensors are handed out with each measurement (task accuracy).
     """
@@ -78,6 +92,11 @@ class Experiment:
     bits: int | None
     per_sample: bool
     captured: tuple[str, ...] = ()
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether any lane quantizes anything."""
+        return any(lane.quantizes_data for lane in self.lanes)
 
     def lane(self, name: str) -> Lane:
         """The lane of that name."""
@@ -114,6 +133,8 @@ class PointEvidence:
         magnitude: The largest.
         delta_low: Smallest coefficient that was used.
         delta_high: Largest coefficient that was used.
+        signal: sum x^2, and
+        error: sum of squared errors; both only of formats other than GFPQ.
     """
 
     finite: int = 0
@@ -124,6 +145,8 @@ class PointEvidence:
     magnitude: float = 0.0
     delta_low: int = 1 << 30
     delta_high: int = -(1 << 30)
+    signal: float = 0.0
+    error: float = 0.0
 
     def add(self, other: PointEvidence) -> None:
         """Add what was seen elsewhere; the order is nothing."""
@@ -135,6 +158,8 @@ class PointEvidence:
         self.magnitude = max(self.magnitude, other.magnitude)
         self.delta_low = min(self.delta_low, other.delta_low)
         self.delta_high = max(self.delta_high, other.delta_high)
+        self.signal += other.signal
+        self.error += other.error
 
 
 @dataclass
@@ -184,7 +209,7 @@ LayerDone = Callable[[Layer], None]
 
 
 class Engine(Protocol):
-    """Runs the lanes of an experiment. All three methods may be called from several threads at once."""
+    """Runs the lanes of an experiment. All methods may be called from several threads at once."""
 
     @property
     def name(self) -> str:
@@ -199,15 +224,19 @@ class Engine(Protocol):
         """Run the float lanes as far as needed; largest magnitude of every point, float64 [samples, points]."""
         ...
 
+    def ranges(self, feeds: Feeds, samples: int) -> NDArray[np.float64]:
+        """As `calibrate`: smallest and largest finite value of every point, float64 [samples, points, 2]."""
+        ...
+
     def measure(
-        self, feeds: Feeds, samples: int, deltas: Sequence[int] | None, layer_done: LayerDone | None = None
+        self, feeds: Feeds, samples: int, deltas: Sequence[Any] | None, layer_done: LayerDone | None = None
     ) -> Measurement:
         """Run all lanes and measure them.
 
         Args:
             feeds: The batch.
             samples: Samples in it.
-            deltas: Coefficient of every point, or None for coefficients from each sample.
+            deltas: Coefficient of every point (or `EACH_SAMPLE`), or None for coefficients from each sample.
             layer_done: Called with the layer that was just run.
         """
         ...

@@ -7,6 +7,7 @@ output, so a lane costs nothing before its first quantized tensor.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ from gfpq_inspect.analyze.lanes import Lane, Side, reference_lane
 from gfpq_inspect.errors import ModelError, Problem, UserError
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.quantize import kernels
+from gfpq_inspect.quantize.number_format import range_of
 
 Tensors = dict[Value, Array]
 
@@ -56,6 +58,8 @@ class LayeredEngine:
     def __init__(self, experiment: Experiment, measurer: Measurer | None = None) -> None:
         self.experiment = experiment
         self._points = {(point.side, point.value, point.bits): i for i, point in enumerate(experiment.points)}
+        self._formats = [point.format for point in experiment.points]
+        self._at_output = {(point.side, point.value): point.bits for point in experiment.points if point.at_output}
         self._steps: dict[Side, list[Step]] = {}
         for side, model in experiment.models.items():
             self._steps[side] = self._build(side, model)
@@ -73,16 +77,10 @@ class LayeredEngine:
         experiment = self.experiment
         quantized: dict[str, dict[str, int]] = {}
         for point in experiment.points:
-            if point.side is side:
+            if point.side is side and not point.at_output:
                 for key in point.layers:
                     quantized.setdefault(key, {})[point.value] = point.bits
-        weights = {}
-        if experiment.bits is not None:
-            for layer in model.layers:
-                if layer.quantization is not None:
-                    bits = layer.quantization.bits or experiment.bits
-                    names = layer.quantization.weights
-                    weights[layer.key] = {name: experiment.weights.get(side, name, bits) for name in names}
+        weights = {layer.key: experiment.weights.of_layer(side, layer) for layer in model.layers}
         variants = (lane.weights for lane in experiment.lanes if lane.side is side)
         return StepBuilder(side, model, quantized, weights, variants).build()
 
@@ -132,6 +130,21 @@ class LayeredEngine:
                 live.pop(value, None)
         return magnitudes
 
+    def ranges(self, feeds: Feeds, samples: int) -> NDArray[np.float64]:
+        """Smallest and largest finite value of every point, float64 [samples, points, 2]."""
+        found = np.zeros((samples, len(self._points), 2))
+        live = _given(feeds)
+        for action in self._calibration_plan:
+            if action.step is not None:
+                self._run_float(action.step, live, samples)
+            for value in action.measure:
+                columns = [index for key, index in self._points.items() if key[:2] == value]
+                rows = stacked(as_floating(live[value]), 1 if value in self._constants else samples)
+                found[:, columns] = np.array([range_of(row) for row in rows])[:, None]
+            for value in action.drop:
+                live.pop(value, None)
+        return found
+
     def _run_float(self, step: Step, live: Tensors, samples: int) -> None:
         lane = reference_lane(step.side)
         values = {name: live[step.side, name] for name in step.inputs}
@@ -160,13 +173,13 @@ class LayeredEngine:
         return all((step.side, name) in self._constants for name in step.outputs)
 
     def measure(
-        self, feeds: Feeds, samples: int, deltas: Sequence[int] | None, layer_done: LayerDone | None = None
+        self, feeds: Feeds, samples: int, deltas: Sequence[Any] | None, layer_done: LayerDone | None = None
     ) -> Measurement:
         """Run all lanes and measure them; see `interface.Engine.measure`."""
         measurement = self._row_measurer.empty(samples)
         lanes = self.experiment.lanes
         live: dict[str, Tensors] = {lane.name: _given(feeds, lane.side) for lane in lanes}
-        quantizer = Quantizer(self._points, deltas, samples, self._constants, measurement.evidence)
+        quantizer = Quantizer(self._points, self._formats, deltas, samples, self._constants, measurement.evidence)
         for action in self._plan:
             if action.step is not None:
                 self._run_lanes(action.step, live, quantizer, samples)
@@ -190,10 +203,11 @@ class LayeredEngine:
             identity = (tuple(id(array) for array in values.values()), step.weight_identity(lane.weights))
             if identity not in known:
                 known[identity] = self._execute(step, values, lane, samples)
-            results = known[identity]
-            live[lane.name].update(
-                ((step.side, name), array) for name, array in zip(step.outputs, results, strict=True)
-            )
+            for name, array in zip(step.outputs, known[identity], strict=True):
+                value = (step.side, name)
+                handed_on = lane.quantizes_data and value in self._at_output
+                tensor = quantizer.quantized(lane, name, self._at_output[value], array) if handed_on else array
+                live[lane.name][value] = tensor
 
     def _drop(self, action: Action, live: dict[str, Tensors], quantizer: Quantizer) -> None:
         for row in (self.experiment.rows[index] for index in action.rows):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from gfpq_inspect.analyze.engine.interface import Array, PointEvidence
-from gfpq_inspect.analyze.engine.tensors import as_floating, stacked
+from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Array, PointEvidence
+from gfpq_inspect.analyze.engine.tensors import as_floating
 from gfpq_inspect.analyze.lanes import Lane, Side, deployed_lane
-from gfpq_inspect.quantize import gfpq_of, kernels
+from gfpq_inspect.quantize import Gfpq, NumberFormat, gfpq_of, kernels
 from gfpq_inspect.quantize.kernels import FloatArray
+from gfpq_inspect.quantize.number_format import range_of
 
 
 class Quantizer:
@@ -18,7 +20,8 @@ class Quantizer:
 
     Args:
         points: (model, value, bits) to the column of its coefficient.
-        deltas: Coefficient of every point, or None to make one from each sample.
+        formats: Format of every point.
+        deltas: Coefficient of every point (or `EACH_SAMPLE`), or None to make one from each sample.
         samples: Samples in the batch.
         constants: Values whose axis 0 does not count samples.
         evidence: One a point, filled as the deployed lanes are quantized.
@@ -27,12 +30,14 @@ class Quantizer:
     def __init__(
         self,
         points: Mapping[tuple[Side, str, int], int],
-        deltas: Sequence[int] | None,
+        formats: Sequence[NumberFormat],
+        deltas: Sequence[Any] | None,
         samples: int,
         constants: Collection[tuple[Side, str]],
         evidence: Sequence[PointEvidence],
     ) -> None:
         self._points = points
+        self._formats = formats
         self._deltas = deltas
         self._samples = samples
         self._constants = constants
@@ -48,33 +53,78 @@ class Quantizer:
         entry = copies.get((id(array), bits))
         if entry is None:
             # The source is kept beside its copy, so that its identity cannot be taken by another array.
-            entry = copies[id(array), bits] = (array, self._quantize(point, bits, array, samples))
+            entry = copies[id(array), bits] = (array, self._quantize(point, array, samples))
         if lane == deployed_lane(lane.side) and point not in self._seen:
             self._seen.add(point)
-            self._take_evidence(point, bits, array, entry[1], samples)
+            self._take_evidence(point, array, entry[1], samples)
         return entry[1]
 
     def forget(self, side: Side, name: str) -> None:
         """Drop the copies of a tensor."""
         self._copies.pop((side, name), None)
 
-    def _quantize(self, point: int, bits: int, array: Array, samples: int) -> Array:
+    def _fixed(self, point: int) -> bool:
+        """Whether one coefficient serves the whole batch."""
+        return self._deltas is not None and self._deltas[point] is not EACH_SAMPLE
+
+    def _quantize(self, point: int, array: Array, samples: int) -> Array:
+        number_format = self._formats[point]
         working = as_floating(array)
         result = np.empty_like(working)
-        if self._deltas is not None:
-            kernels.apply(working, bits, self._deltas[point], out=result)
+        if self._fixed(point):
+            assert self._deltas is not None
+            number_format.apply(working, self._deltas[point], out=result)
         else:
-            for source, target in zip(stacked(working, samples), stacked(result, samples), strict=True):
-                kernels.apply(source, bits, delta_of(source, bits), out=target)
+            for source, target in zip(sample_parts(working, samples), sample_parts(result, samples), strict=True):
+                number_format.apply(source, coefficient_for(number_format, source), out=target)
         return result if result.dtype == array.dtype else result.astype(array.dtype)
 
-    def _take_evidence(self, point: int, bits: int, array: Array, copy: Array, samples: int) -> None:
+    def _take_evidence(self, point: int, array: Array, copy: Array, samples: int) -> None:
+        number_format, evidence = self._formats[point], self._evidence[point]
         before, after = as_floating(array), as_floating(copy)
-        if self._deltas is not None:
-            self._evidence[point].add(evidence_of(before, after, bits, self._deltas[point]))
+        if self._fixed(point):
+            assert self._deltas is not None
+            evidence.add(point_evidence(before, after, number_format, self._deltas[point]))
             return
-        for source, target in zip(stacked(before, samples), stacked(after, samples), strict=True):
-            self._evidence[point].add(evidence_of(source, target, bits, delta_of(source, bits)))
+        for source, target in zip(sample_parts(before, samples), sample_parts(after, samples), strict=True):
+            evidence.add(point_evidence(source, target, number_format, coefficient_for(number_format, source)))
+
+
+def sample_parts(array: FloatArray, samples: int) -> list[FloatArray]:
+    """Each sample's part, as a view of the same rank: channels keep their axis."""
+    if samples > 1 and array.ndim and array.shape[0] % samples == 0:
+        length = array.shape[0] // samples
+        return [array[index * length : (index + 1) * length] for index in range(samples)]
+    return [array]
+
+
+def coefficient_for(number_format: NumberFormat, array: FloatArray) -> Any:
+    """The coefficient that a tensor gives by itself."""
+    if isinstance(number_format, Gfpq):
+        return delta_of(array, number_format.bits)
+    return number_format.of_range(*range_of(array))
+
+
+def point_evidence(
+    before: FloatArray, after: FloatArray, number_format: NumberFormat, coefficient: Any
+) -> PointEvidence:
+    """What quantizing did to a tensor, in any format."""
+    if isinstance(number_format, Gfpq):
+        return evidence_of(before, after, number_format.bits, coefficient)
+    counts = number_format.counts(before, after, coefficient)
+    finite = np.isfinite(before) & np.isfinite(after)
+    values = np.where(finite, before, 0).astype(np.float64).ravel()
+    error = np.where(finite, after, 0).ravel() - values
+    return PointEvidence(
+        counts.finite,
+        counts.nonzero,
+        counts.snapped,
+        counts.beyond,
+        counts.flushed,
+        kernels.largest_magnitude(before)[0],
+        signal=float(values @ values),
+        error=float(error @ error),
+    )
 
 
 def delta_of(row: FloatArray, bits: int) -> int:
