@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gfpq_inspect.analyze.batches import Batch, Feeder, run_in_order
 from gfpq_inspect.analyze.channels import PAIRS, ChannelEvidence, ChannelMeasurer, EvidenceMeasurement
-from gfpq_inspect.analyze.engine.interface import Experiment, Facts
+from gfpq_inspect.analyze.engine.interface import Facts
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.findings.case import Case
 from gfpq_inspect.analyze.findings.registry import run_checks
@@ -38,12 +38,12 @@ class _Chosen:
 
 
 def gather_evidence(
-    experiment: Experiment, feeder: Feeder, facts: Facts, *, count: int, deltas: Sequence[int] | None, workers: int
+    engine: LayeredEngine, feeder: Feeder, facts: Facts, *, count: int, deltas: Sequence[int] | None, workers: int
 ) -> ChannelEvidence:
     """Run the lanes that tables of channels need over some of the samples.
 
     Args:
-        experiment: What was run.
+        engine: What ran; its sessions are used again.
         feeder: The samples.
         facts: Shapes.
         count: Number of samples.
@@ -53,16 +53,15 @@ def gather_evidence(
     Returns:
         Evidence of evenly spread samples; the same for any number of workers.
     """
-    elements = sum(_size(facts, entry) for row in experiment.rows for entry in row.values.items())
+    elements = sum(_size(facts, entry) for row in engine.experiment.rows for entry in row.values.items())
     most = max(FEWEST, min(count, EVIDENCE_ELEMENTS // max(1, elements)))
     wanted = {name for pair in PAIRS.values() for name in pair}
-    lanes = tuple(lane for lane in experiment.lanes if lane.name in wanted)
-    reduced = replace(experiment, lanes=lanes, comparisons=(), captured=())
-    engine = LayeredEngine(reduced, ChannelMeasurer(reduced, deltas))
+    lanes = [lane for lane in engine.experiment.lanes if lane.name in wanted]
+    reduced = engine.with_fewer_lanes(lanes, lambda experiment: ChannelMeasurer(experiment, deltas))
     evidence = ChannelEvidence()
 
     def work(batch: Batch) -> EvidenceMeasurement:
-        measured = engine.measure(batch.feeds, batch.samples, deltas)
+        measured = reduced.measure(batch.feeds, batch.samples, deltas)
         assert isinstance(measured, EvidenceMeasurement)
         return measured
 

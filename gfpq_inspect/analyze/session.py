@@ -33,7 +33,7 @@ from gfpq_inspect.analyze.points import has_quant_layers, points_of
 from gfpq_inspect.analyze.progress import Progress, Silence
 from gfpq_inspect.analyze.propagation import OriginVotes, multiply_adds_of_probes, propagation
 from gfpq_inspect.analyze.record import Clock, calibration_text, model_facts, versions
-from gfpq_inspect.analyze.result import Coefficient, LayerRow, Result, Run
+from gfpq_inspect.analyze.result import Coefficient, Finding, LayerRow, Result, Run
 from gfpq_inspect.analyze.rows import TableRow, table_rows
 from gfpq_inspect.analyze.task import AccuracyMeter
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD, judge_rows, judgement_of, rules_for
@@ -168,8 +168,10 @@ class _Session:
             coefficients += weight_coefficients(self._models, experiment.weights)
             judgement = judgement_of(rows, self._rules, partial=partial)
             details = self._details(setup, collected)
-        with self._clock.phase("diagnose"), _one_thread_a_worker(request.workers):
-            findings = diagnose(self._case(setup, rows, coefficients, deltas), self._progress)
+        findings: tuple[Finding, ...] = ()
+        if not partial:  # who interrupts a run does not wait for another pass
+            with self._clock.phase("diagnose"), _one_thread_a_worker(request.workers):
+                findings = diagnose(self._case(setup, rows, coefficients, deltas), self._progress)
         return Result(
             run=self._record(setup, collected.samples),
             comparisons=self._comparisons,
@@ -188,7 +190,7 @@ class _Session:
         """All that the checks look at; takes another pass over some of the samples."""
         request = self._request
         evidence = gather_evidence(
-            setup.experiment,
+            setup.engine,
             setup.feeder,
             setup.facts,
             count=request.source.count,

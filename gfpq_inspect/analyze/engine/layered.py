@@ -6,7 +6,8 @@ output, so a lane costs nothing before its first quantized tensor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class LayeredEngine:
     Args:
         experiment: What to run.
         measurer: What is done with each row's tensors; by default the scores of the experiment's comparisons.
+        steps: Layers ready to run, of an engine with the same models, points and weights.
 
     Raises:
         ModelError: A layer that ONNX Runtime refuses.
@@ -55,14 +57,17 @@ class LayeredEngine:
 
     name = "layered (ONNX Runtime, one session a layer)"
 
-    def __init__(self, experiment: Experiment, measurer: Measurer | None = None) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        measurer: Measurer | None = None,
+        steps: Mapping[Side, list[Step]] | None = None,
+    ) -> None:
         self.experiment = experiment
         self._points = {(point.side, point.value, point.bits): i for i, point in enumerate(experiment.points)}
         self._formats = [point.format for point in experiment.points]
         self._at_output = {(point.side, point.value): point.bits for point in experiment.points if point.at_output}
-        self._steps: dict[Side, list[Step]] = {}
-        for side, model in experiment.models.items():
-            self._steps[side] = self._build(side, model)
+        self._steps = dict(steps or {side: self._build(side, model) for side, model in experiment.models.items()})
         given = [(side, entry.value) for side, model in experiment.models.items() for entry in model.inputs]
         self._plan = plan_measurement(self._steps, experiment.rows, given, self._captured_values())
         points = [(point.side, point.value) for point in experiment.points]
@@ -72,6 +77,16 @@ class LayeredEngine:
         self._constants = _constant_values(self._steps)
         self._row_measurer: Measurer = measurer or RowMeasurer(experiment, self._constants)
         self.layer_count = sum(len(sequence) for sequence in self._steps.values())
+
+    def with_fewer_lanes(self, lanes: Sequence[Lane], make_measurer: Callable[[Experiment], Measurer]) -> LayeredEngine:
+        """An engine that runs some of the lanes and does something else with their tensors; it shares all sessions.
+
+        Args:
+            lanes: Lanes of this engine's experiment.
+            make_measurer: Given the experiment with these lanes, what to do with each row's tensors.
+        """
+        experiment = replace(self.experiment, lanes=tuple(lanes), comparisons=(), captured=())
+        return LayeredEngine(experiment, make_measurer(experiment), self._steps)
 
     def _build(self, side: Side, model: Model) -> list[Step]:
         experiment = self.experiment
