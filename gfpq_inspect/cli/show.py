@@ -21,7 +21,7 @@ def show(
     from gfpq_inspect.report.terminal import make_console, render_terminal  # noqa: PLC0415
     from gfpq_inspect.report.terminal_layer import find_row, render_layer  # noqa: PLC0415
 
-    saved = read_result(result, details=False)
+    saved = read_result(result)
     if layer is None:
         render_terminal(saved, make_console(), verbose=verbose)
     else:

@@ -18,7 +18,9 @@ from gfpq_inspect.report.codec import DecodeError, decoder, describe, encode, fi
 NESTED_ROW_FIELDS = ("scores", "isolation", "tuned_isolation")
 SPREAD_FIELDS = ("cosine_spread", "sqnr_db_spread")
 COSINE_DECIMALS = 10
-SIGNIFICANT_DIGITS = 8
+FIRST_SCORES = ("sqnr_db", "rel_l2", "norm_ratio")
+FIRST_DIGITS, OTHER_DIGITS = 8, 5
+SPREAD_DECIMALS, SPREAD_DIGITS = 7, 5
 
 
 class StringTable:
@@ -46,16 +48,18 @@ class StringTable:
         return self.strings[index]
 
 
-def rounded(name: str, value: float | None) -> float | None:
-    """Round a score to what its accumulators vouch for (relative error below 1e-8).
+def rounded(name: str, value: float | None, *, spread: bool = False) -> float | None:
+    """Round a score to what its accumulators vouch for (relative error below 1e-8) and what a reader can use.
 
-    Cosines keep ten decimals, because what matters is their distance from 1; everything else eight significant digits.
+    Cosines keep ten decimals, because what matters is their distance from 1; the first scores eight significant digits,
+    the others five; spreads over samples seven decimals and five digits.
     """
     if value is None:
         return None
     if name.startswith("cosine"):
-        return round(float(value), COSINE_DECIMALS)
-    return float(f"{float(value):.{SIGNIFICANT_DIGITS - 1}e}")
+        return round(float(value), SPREAD_DECIMALS if spread else COSINE_DECIMALS)
+    digits = SPREAD_DIGITS if spread else FIRST_DIGITS if name in FIRST_SCORES else OTHER_DIGITS
+    return float(f"{float(value):.{digits - 1}e}")
 
 
 def round_scores(scores: Scores) -> Scores:
@@ -68,9 +72,9 @@ def round_scores(scores: Scores) -> Scores:
         elif isinstance(value, Spread):
             changes[name] = dataclasses.replace(
                 value,
-                mean=rounded(name, value.mean),
-                minimum=rounded(name, value.minimum),
-                percentile_5=rounded(name, value.percentile_5),
+                mean=rounded(name, value.mean, spread=True),
+                minimum=rounded(name, value.minimum, spread=True),
+                percentile_5=rounded(name, value.percentile_5, spread=True),
             )
     return dataclasses.replace(scores, **changes)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfpq_inspect.analyze.result import Comparison, Result, Verdict
 from gfpq_inspect.report import palette
-from gfpq_inspect.report.story import lanes_shown
+from gfpq_inspect.report.story import RANKING_KINDS, lanes_shown, local_comparison
 from gfpq_inspect.report.text import shortened
 
 if TYPE_CHECKING:
@@ -23,13 +23,9 @@ if TYPE_CHECKING:
 Spec = dict[str, Any]
 Columns = Callable[[str, str], Any]
 
-METRIC_TITLES = {
-    "sqnr_db": "SQNR in dB",
-    "cosine": "cosine similarity",
-    "norm_ratio": "norm ratio",
-    "rel_l2": "relative L2",
-}
-NETWORK_METRICS = ("sqnr_db", "cosine", "norm_ratio", "rel_l2")
+METRIC_TITLES = {"sqnr_db": "SQNR in dB", "cosine": "cosine similarity", "norm_ratio": "norm ratio"}
+NETWORK_METRICS = tuple(METRIC_TITLES)
+FEW_LAYERS = 80
 HOVER_NAME_WIDTH = 60
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 
@@ -81,24 +77,37 @@ def result_columns(result: Result) -> Columns:
     return column
 
 
-def network_error(result: Result, metric: str = "sqnr_db", columns: Columns | None = None) -> Spec:
-    """Error along the network: a line a lane, local error beside accumulated, flagged layers marked.
+READINGS = {"accumulated": "accumulated", "alone": "each layer alone"}
+
+
+def network_error(
+    result: Result, metric: str = "sqnr_db", columns: Columns | None = None, reading: str = "accumulated"
+) -> Spec:
+    """Error along the network: a line a lane, flagged layers marked.
 
     Args:
         result: The result.
-        metric: 'sqnr_db', 'cosine', 'norm_ratio' or 'rel_l2'.
+        metric: 'sqnr_db', 'cosine' or 'norm_ratio'.
         columns: Where the arrays come from; the page gives references in their place and fills them in itself.
+        reading: 'accumulated': lanes as they run from their own inputs, beside what each layer loses by itself;
+            'alone': local, inherited and fresh error of each layer.
 
     Returns:
-        A figure whose points are the layers in network order; gaps are exact or undefined scores.
+        A figure whose points are the layers in network order; a lane has no point where it is exact or undefined.
     """
     column = columns or result_columns(result)
-    lanes = [*reversed(lanes_shown(result)), *(c for c in result.comparisons if c.kind in {"local", "fresh"})]
     present = {name for row in result.layers for name in row.scores}
-    traces = [lane_trace(result, lane, metric, column) for lane in lanes if lane.name in present]
-    traces.append(flagged_trace(result, metric))
+    own = local_comparison(result)
+    if reading == "alone":
+        lanes = [comparison for comparison in result.comparisons if comparison.kind not in RANKING_KINDS]
+    else:
+        lanes = [*reversed(lanes_shown(result)), *([own] if own is not None else [])]
+    lanes = [lane for lane in lanes if lane.name in present]
+    traces = [lane_trace(result, lane, metric, column, reading) for lane in lanes]
+    if reading == "accumulated":
+        traces.append(flagged_trace(result, metric))
     layout = base_layout("layer, in network order", METRIC_TITLES[metric], height=340)
-    layout["legend"]["traceorder"] = "reversed"
+    layout["legend"]["traceorder"] = "reversed" if reading == "accumulated" else "normal"
     layout["hovermode"] = "x unified" if len(result.layers) <= 400 else "closest"
     layout["shapes"] = [threshold_line(result, metric)] if threshold_line(result, metric) else []
     layout["yaxis"] |= value_range(result, lanes, metric)
@@ -106,37 +115,63 @@ def network_error(result: Result, metric: str = "sqnr_db", columns: Columns | No
     return {"data": traces, "layout": layout}
 
 
-def lane_trace(result: Result, lane: Comparison, metric: str, column: Columns) -> Spec:
+def lane_trace(result: Result, lane: Comparison, metric: str, column: Columns, reading: str) -> Spec:
     """One lane along the network; lanes of the second reading are hidden until their legend entry is clicked."""
     judged = lane.name == result.judgement.comparison
-    local = lane.kind not in {"quantization", "drift", "total"}
-    colour = palette.LOCAL if local else palette.LANE_COLOURS.get(lane.lane, palette.TUNED)
-    if lane.kind == "total":
-        colour = palette.BOTH
+    local = lane.kind not in RANKING_KINDS
+    colour = lane_colour(lane)
     first_only = len(result.run.models) > 1 and lane.name in {"data", "weight", "both"}
+    few = len(result.layers) <= FEW_LAYERS
     trace: Spec = {
         "type": "scatter",
-        # Local scores exist at quantized layers only, with exact ones between: points say so, a broken line would not.
-        "mode": "markers" if local else "lines",
-        "name": f"{lane.name}: {lane.title}",
+        # Local scores exist at some layers only: points say so, a line would not.
+        "mode": "markers" if local else "lines+markers" if few else "lines",
+        "name": lane.name if first_only else f"{lane.name}: {lane.title}",
         "y": column(lane.name, metric),
-        "text": column(lane.name, "name"),
+        "connectgaps": True,
+        "marker": {"color": colour, "size": 4},
         "line": {"color": colour, "width": 2.5 if judged else 1.5, "dash": lane_dash(lane)},
         "hovertemplate": "%{y:.5~g}<extra>" + html.escape(lane.name, quote=False) + "</extra>",
         "meta": {"comparison": lane.name},
     }
-    if judged:
-        trace["hovertemplate"] = "<b>%{text}</b><br>" + trace["hovertemplate"]
     if local:
-        trace["marker"] = {"color": colour, "size": 4, "symbol": "circle-open"}
-    if first_only:
+        alone = {"color": colour, "size": 7, "symbol": lane_symbol(lane)}
+        trace["marker"] = alone if reading == "alone" else {"color": palette.LOCAL, "size": 5, "symbol": "circle-open"}
+    if judged or reading == "alone":
+        trace["text"] = column(lane.name, "name")
+        trace["hovertemplate"] = "<b>%{text}</b><br>" + trace["hovertemplate"]
+    if first_only or (lane.kind == "inherited" and reading == "alone"):
         trace["visible"] = "legendonly"
     return trace
 
 
+def lane_colour(lane: Comparison) -> str:
+    """Colour of a lane: the same for data and for weights whatever else is said of them."""
+    if lane.kind == "total":
+        return palette.BOTH
+    if lane.kind in {"inherited", "fresh"}:
+        return palette.DRIFT if lane.kind == "inherited" else palette.TUNED
+    if lane.lane in palette.LANE_COLOURS:
+        return palette.LANE_COLOURS[lane.lane]
+    if "tuned" in lane.name:
+        return palette.TUNED
+    return palette.DATA if "data" in lane.name else palette.WEIGHT if "weight" in lane.name else palette.BOTH
+
+
+def lane_symbol(lane: Comparison) -> str:
+    """Sign of a lane's points, so that they differ without colour."""
+    if lane.kind in {"inherited", "fresh"}:
+        return "triangle-down-open" if lane.kind == "inherited" else "triangle-up-open"
+    return "circle" if "data" in lane.name else "square" if "weight" in lane.name else "diamond-open"
+
+
 def lane_dash(lane: Comparison) -> str:
     """Dash pattern of a lane, so that lines differ without colour."""
-    return "solid" if lane.kind in {"total", "drift"} else palette.LANE_DASHES.get(lane.lane, "solid")
+    if lane.kind in {"total", "drift"}:
+        return "solid"
+    if lane.kind in {"inherited", "fresh"}:
+        return "dashdot"
+    return "dot" if "data" in lane.name else "dash" if "weight" in lane.name else "solid"
 
 
 def flagged_trace(result: Result, metric: str) -> Spec:

@@ -143,6 +143,8 @@ def page_context(result: Result, difference: Difference | None) -> dict[str, Any
         "tiles": tiles(result),
         "first_bad": story.first_bad(result),
         "isolation": story.isolation_of(result, found.row) if (found := story.first_bad(result)) else None,
+        "votes": story.votes_text(result),
+        "task": story.task_rows(result),
         "causes": story.causes_text(result),
         "findings": told,
         "passed": [f for f in result.findings if f.severity == "passed"],

@@ -29,6 +29,7 @@ def render_markdown(result: Result, baseline: Result | None = None) -> str:
     lines = [f"### {'✅' if judgement.good else '❌'} {escaped(judgement.sentence)}", ""]
     lines.append(f"{escaped(story.models_text(result))}; {escaped(result.run.inputs.description)}. ")
     lines[-1] += f"Judged: {escaped(story.judged_text(result))}."
+    lines += [f"\n{escaped(sentence)}." for sentence in story.task_text(result)]
     lines += [f"\n> **Note:** {escaped(notice)}" for notice in story.notices(result)]
     found = story.first_bad(result)
     if found is not None:

@@ -10,9 +10,10 @@ from gfpq_inspect.report import palette
 from gfpq_inspect.report.codec import encode, field_types
 from gfpq_inspect.report.columns import StringTable, encode_columns, encode_optional_table
 from gfpq_inspect.report.compare import Difference
-from gfpq_inspect.report.figures import METRIC_TITLES, NETWORK_METRICS, network_error, significant
+from gfpq_inspect.report.figures import METRIC_TITLES, NETWORK_METRICS, READINGS, network_error, significant
 from gfpq_inspect.report.layout import graph_layout
 from gfpq_inspect.report.page_details import SUMMARY_SCORES, DetailsBlock
+from gfpq_inspect.report.story import local_comparison
 
 ROW_COLUMNS = (
     "key", "layer", "name", "type", "side", "partner", "status", "reason", "understood", "shape", "elements",
@@ -20,7 +21,7 @@ ROW_COLUMNS = (
     "notes",
 )  # fmt: skip
 COEFFICIENT_COLUMNS = tuple(name for name in field_types(Coefficient) if name != "layer")
-SCORE_DIGITS = 6
+SCORE_DIGITS = 5
 
 
 def page_data(result: Result, details: DetailsBlock, difference: Difference | None) -> dict[str, Any]:
@@ -42,11 +43,13 @@ def page_data(result: Result, details: DetailsBlock, difference: Difference | No
         "models": len(result.run.models),
         "rows": encode_columns(LayerRow, result.layers, ROW_COLUMNS, strings, "layers"),
         "inputs": input_positions(result.layers),
+        "local": local.name if (local := local_comparison(result)) else None,
         "scores": {name: score_columns(result, name, strings) for name in score_names(result)},
         "isolation": isolation_columns(result, "isolation"),
         "tuned_isolation": isolation_columns(result, "tuned_isolation"),
         "findings": finding_links(result),
-        "figures": {metric: network_error(result, metric, column_reference) for metric in NETWORK_METRICS},
+        "figures": network_figures(result),
+        "readings": READINGS,
         "metrics": METRIC_TITLES,
         "dark": palette.DARK,
         "cividis": palette.CIVIDIS,
@@ -71,7 +74,7 @@ def score_columns(result: Result, name: str, strings: StringTable) -> dict[str, 
     """Scores of the first rank, with the digits that the page shows."""
     scores = [row.scores.get(name) for row in result.layers]
     columns = encode_optional_table(Scores, scores, SUMMARY_SCORES, strings, f"scores.{name}")
-    for field in ("sqnr_db", "norm_ratio", "rel_l2"):
+    for field in ("sqnr_db", "norm_ratio"):
         if field in columns:
             columns[field] = [None if v is None else significant(v, SCORE_DIGITS) for v in columns[field]]
     if "cosine" in columns:
@@ -110,6 +113,15 @@ def finding_links(result: Result) -> list[dict[str, Any]]:
 def column_reference(comparison: str, field: str) -> dict[str, list[str]]:
     """Stand-in for a column of a figure, which the page fills in from the main block."""
     return {"$column": [comparison, field]}
+
+
+def network_figures(result: Result) -> dict[str, dict[str, Any]]:
+    """The chart along the network in every reading and score; a reading without lanes is left out."""
+    figures = {
+        reading: {metric: network_error(result, metric, column_reference, reading) for metric in NETWORK_METRICS}
+        for reading in READINGS
+    }
+    return {reading: by_metric for reading, by_metric in figures.items() if by_metric["sqnr_db"]["data"]}
 
 
 def graph_columns(result: Result, strings: StringTable) -> dict[str, Any]:

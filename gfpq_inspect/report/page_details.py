@@ -15,11 +15,11 @@ from gfpq_inspect.analyze.result import LayerRow, Result, Scores, Spread, Verdic
 from gfpq_inspect.report.codec import field_types
 from gfpq_inspect.report.figures import layer_figures, significant
 from gfpq_inspect.report.jsonfile import dump
-from gfpq_inspect.report.story import worst_first
+from gfpq_inspect.report.story import lanes_shown, worst_first
 
 LAYERS_A_CHUNK = 24
 ATTEMPTS = 4
-SUMMARY_SCORES = ("status", "reason", "flags", "cosine", "sqnr_db", "norm_ratio", "rel_l2")
+SUMMARY_SCORES = ("status", "reason", "flags", "cosine", "sqnr_db", "norm_ratio")
 SIDE_SCORES = tuple(name for name in field_types(Scores) if name not in SUMMARY_SCORES)
 
 
@@ -60,7 +60,8 @@ def details_block(result: Result, budget: int, coefficients: Mapping[str, Any] |
     evidence = result.details.get("layers", {}) if isinstance(result.details, Mapping) else {}
     own = [{"coefficients": rows} if (rows := (coefficients or {}).get(row.layer)) else {} for row in result.layers]
     predicted = predicted_sizes(result, evidence)
-    base = len(pack([layer_entry(row, {}, 0) | extra for row, extra in zip(result.layers, own, strict=True)]))
+    lanes = [comparison.name for comparison in lanes_shown(result)]
+    base = len(pack([layer_entry(row, {}, 0, lanes) | extra for row, extra in zip(result.layers, own, strict=True)]))
     allowed = 0.97 * (budget - base)
     for _ in range(ATTEMPTS):
         levels = trim_levels(result, predicted, allowed)
@@ -76,8 +77,9 @@ def packed_block(
     result: Result, evidence: Mapping[str, Any], own: Sequence[Mapping[str, Any]], levels: Sequence[int]
 ) -> DetailsBlock:
     """Compress all layers at their levels."""
+    lanes = [comparison.name for comparison in lanes_shown(result)]
     entries = [
-        {**layer_entry(row, evidence.get(row.key, {}), level), **extra}
+        {**layer_entry(row, evidence.get(row.key, {}), level, lanes), **extra}
         for row, extra, level in zip(result.layers, own, levels, strict=True)
     ]
     starts = range(0, len(entries), LAYERS_A_CHUNK)
@@ -102,7 +104,7 @@ def predicted_sizes(result: Result, evidence: Mapping[str, Any]) -> list[tuple[f
     ratios = []
     for level in range(len(TRIMMERS)):
         rows = [result.layers[index] for index in sample]
-        charts = [without(layer_entry(row, evidence[row.key], level), "scores") for row in rows]
+        charts = [layer_entry(row, evidence[row.key], level, ()) for row in rows]
         ratios.append(len(pack(charts)) / whole if level < len(TRIMMERS) - 1 else 0.0)
     return [tuple(length * ratio for ratio in ratios) if length else () for length in lengths]
 
@@ -140,23 +142,32 @@ def trim_steps(result: Result) -> Iterator[tuple[int, int]]:
             yield index, level
 
 
-def layer_entry(row: LayerRow, evidence: Mapping[str, Any], level: int) -> dict[str, Any]:
+def layer_entry(row: LayerRow, evidence: Mapping[str, Any], level: int, lanes: Sequence[str]) -> dict[str, Any]:
     """What the page needs to show one layer beyond the table: scores of the second rank, charts, tables.
 
     Args:
         row: The layer.
         evidence: Its evidence.
+        lanes: Comparisons whose scores of the second rank are wanted.
         level: How much to leave out: 1 halves histograms, 2 also drops the density map, 3 keeps two charts, 4 none.
     """
-    entry: dict[str, Any] = {"scores": {name: side_scores(scores) for name, scores in row.scores.items()}}
+    entry: dict[str, Any] = {"scores": {name: side_scores(row.scores[name]) for name in lanes if name in row.scores}}
     reduced = TRIMMERS[level](evidence)
     charts = layer_figures(reduced)
     if charts:
         entry["figures"] = [{"id": i, "title": title, "note": note, "figure": spec} for i, title, note, spec in charts]
+    if evidence.get("propagation"):
+        entry["propagation"] = propagation_rows(evidence["propagation"])
     tables = layer_tables(reduced)
     if tables:
         entry["tables"] = tables
     return entry
+
+
+def propagation_rows(parts: Mapping[str, Mapping[str, float | None]]) -> list[list[Any]]:
+    """What part of the error arrived and what part was added, a row a lane."""
+    names = ("inherited_share", "fresh_share", "cross_share", "noise_gain")
+    return [[lane, *(shown("share", part.get(name)) for name in names)] for lane, part in parts.items()]
 
 
 def side_scores(scores: Scores) -> dict[str, Any]:
@@ -175,10 +186,10 @@ def side_scores(scores: Scores) -> dict[str, Any]:
 
 
 def shown(name: str, value: float | None) -> float | None:
-    """A score with the digits that the page shows: eight decimals for cosines, five significant digits otherwise."""
+    """A score with the digits that the page shows."""
     if value is None:
         return None
-    return round(value, 8) if name.startswith("cosine") else significant(value, 5)
+    return round(value, 6) if name.startswith("cosine") else significant(value, 4)
 
 
 def layer_tables(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:

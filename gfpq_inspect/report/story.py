@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gfpq_inspect.analyze.result import Comparison, Isolation, LayerRow, Result, Scores, Status, Verdict
-from gfpq_inspect.report.text import cosine_text, percent, plural, shortened, sqnr_text
+from gfpq_inspect.report.text import cosine_text, percent, plural, shortened, sqnr_text, visible
 
 CAUSE_WORDS = {
     "data": "quantizing its data",
@@ -18,6 +18,7 @@ CAUSE_WORDS = {
     "unmatched": "a layer without partner",
 }
 SEVERITIES = ("error", "warning", "note", "passed", "not applicable")
+RANKING_KINDS = {"quantization", "drift", "total"}
 NAME_WIDTH = 60
 
 
@@ -50,9 +51,17 @@ def judged_scores(result: Result, row: LayerRow) -> Scores | None:
 
 def lanes_shown(result: Result) -> tuple[Comparison, ...]:
     """Comparisons that rank layers, the judged one first; those of lanes not fed from the start stand apart."""
-    ranked = [c for c in result.comparisons if c.kind in {"quantization", "drift", "total"}]
+    ranked = [c for c in result.comparisons if c.kind in RANKING_KINDS]
     name = result.judgement.comparison
     return tuple(sorted(ranked, key=lambda comparison: comparison.name != name))
+
+
+def local_comparison(result: Result) -> Comparison | None:
+    """The comparison that tells what each layer loses by itself, of the network that is judged."""
+    judged = judged_comparison(result)
+    local = [c for c in result.comparisons if c.kind == "local"]
+    lane = judged.lane if judged is not None else "both"
+    return next((c for c in local if c.lane == lane or c.name == f"local_{lane}"), local[-1] if local else None)
 
 
 def badness(result: Result, row: LayerRow) -> tuple[float, ...]:
@@ -156,6 +165,38 @@ def origin(result: Result, row: LayerRow, bad: Iterable[str]) -> str:
     return (
         f"What it reads is good ({shortened(worst.name, NAME_WIDTH)}: {numbers_text(scores)}), so the error starts here"
     )
+
+
+def votes_text(result: Result, most: int = 3) -> str:
+    """In how many samples the error begins where: 'in 40 of 64 samples at conv4, in 12 at conv7'; empty for none."""
+    origins = result.details.get("origins") or {}
+    votes, samples = origins.get("votes") or {}, origins.get("samples") or 0
+    told = [
+        f"in {count} of {plural(samples, 'sample')} at {shortened(key, NAME_WIDTH)}" if index == 0
+        else f"in {count} at {shortened(key, NAME_WIDTH)}"
+        for index, (key, count) in enumerate(list(votes.items())[:most])
+    ]  # fmt: skip
+    return f"The error begins {', '.join(told)}" if told else ""
+
+
+def task_rows(result: Result) -> list[tuple[str, str, list[tuple[str, float]]]]:
+    """Task accuracy, where labels were given: metric, output, and lane to share."""
+    task = result.details.get("task") or {}
+    metric = str(task.get("metric", "accuracy"))
+    outputs = task.get("outputs") or {}
+    return [
+        (metric, str(output), [(str(lane), float(share)) for lane, share in lanes.items()])
+        for output, lanes in outputs.items()
+    ]
+
+
+def task_text(result: Result) -> list[str]:
+    """Task accuracy in words, a sentence an output: 'Top-1 accuracy at prob: float 98.2 %, tuned 97.9 %'."""
+    return [
+        f"{metric.capitalize()} at {shortened(output, NAME_WIDTH)}: "
+        + ", ".join(f"{visible(lane)} {share * 100:.2f} %" for lane, share in lanes)
+        for metric, output, lanes in task_rows(result)
+    ]
 
 
 def causes_text(result: Result) -> str:

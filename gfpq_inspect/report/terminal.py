@@ -120,6 +120,8 @@ def print_outputs(result: Result, console: Console, glyphs: Glyphs) -> None:
     if outputs:
         section(console, "Network outputs")
         print_layers(result, outputs[:WORST_AT_LEAST], console, glyphs)
+    for sentence in story.task_text(result):
+        paragraph(console, f"{sentence}.", indent=2)
 
 
 def print_first_bad(result: Result, console: Console) -> None:
@@ -138,6 +140,8 @@ def print_first_bad(result: Result, console: Console) -> None:
     paragraph(console, f"Cause: {visible(found.why)}.", indent=2)
     if found.origin:
         paragraph(console, f"{found.origin}.", indent=2)
+    if votes := story.votes_text(result):
+        paragraph(console, f"{votes}.", indent=2)
     causes = story.causes_text(result)
     if len(story.counted(result)) > 1:
         paragraph(console, f"Causes of all {len(story.counted(result))} layers that count: {causes}.", indent=2)

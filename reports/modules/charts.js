@@ -89,6 +89,8 @@ export async function drawChart(place, options) {
   place.redraw = () => drawChart(place, options);
   if (!drawn.size) performance.mark("chart");
   drawn.add(place);
+  if (place.figure !== figure) place.querySelector(".chart-data")?.remove();
+  place.figure = figure;
   if (!place.querySelector(".chart-data")) place.append(dataTable(figure, data));
 }
 

@@ -1,7 +1,7 @@
 // Columns of the layer table: how a cell is sorted, shown and copied.
 
 import { make } from "./dom.js";
-import { hasScores, ranking, score, shares } from "./data.js";
+import { RANKING, hasScores, ranking, score, shares } from "./data.js";
 import { cosineText, numberText, percentText, shortened, sqnrText } from "./text.js";
 
 /** A sign, a word and a colour for a verdict. */
@@ -77,11 +77,13 @@ export function layerColumns(data) {
   return columns;
 }
 
-const SHORT = { cosine: "cosine", sqnr_db: "dB", norm_ratio: "norm ratio", rel_l2: "rel. L2" };
+const SHORT = { cosine: "cosine", sqnr_db: "dB", norm_ratio: "norm ratio" };
 
 function scoreColumns(data, comparison, judged) {
-  const name = comparison.name;
+  const { name } = comparison;
   const first = data.raw.models > 1 && ["data", "weight", "both"].includes(name);
+  const ranks = RANKING.includes(comparison.kind);
+  const shown = (field) => (judged ? field !== "norm_ratio" : field === "sqnr_db" && (ranks ? !first : name === data.raw.local));
   const column = (field) => ({
     id: `${name}.${field}`,
     title: `${name} ${SHORT[field]}`,
@@ -89,9 +91,9 @@ function scoreColumns(data, comparison, judged) {
     number: true,
     value: (p) => score(data, name, field, p),
     node: (p) => scoreNode(data, name, field, p),
-    shown: (judged && (field === "cosine" || field === "sqnr_db")) || (!first && field === "sqnr_db" && comparison.kind !== "fresh"),
+    shown: shown(field),
   });
-  return ["cosine", "sqnr_db", "norm_ratio", "rel_l2"].map(column);
+  return ["cosine", "sqnr_db", "norm_ratio"].map(column);
 }
 
 function scoreNode(data, name, field, position) {

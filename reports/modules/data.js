@@ -60,10 +60,12 @@ export function hasScores(data, comparison, position) {
   return Boolean(columns) && columns.status[position] !== null;
 }
 
+/** Kinds of comparison that run a lane from its own inputs and rank layers; the others look at one layer alone. */
+export const RANKING = ["quantization", "drift", "total"];
+
 /** The comparisons that rank layers, the judged one first. */
 export function ranking(data) {
-  const kinds = ["quantization", "drift", "total"];
-  const ranked = data.comparisons.filter((comparison) => kinds.includes(comparison.kind));
+  const ranked = data.comparisons.filter((comparison) => RANKING.includes(comparison.kind));
   return [...ranked.filter((c) => c.name === data.judged), ...ranked.filter((c) => c.name !== data.judged)];
 }
 

@@ -1,13 +1,13 @@
 // The page of one layer, and its short form beside the graph.
 
 import { byId, fill, make } from "./dom.js";
-import { evidence, hasScores, ranking, score, shares } from "./data.js";
+import { RANKING, evidence, hasScores, ranking, score, shares } from "./data.js";
 import { drawChart } from "./charts.js";
 import { layerLink, shareBar, verdictChip } from "./columns.js";
 import { cosineText, numberText, percentText, shortened, sqnrText, visible } from "./text.js";
 
-const FIRST_SCORES = ["cosine", "sqnr_db", "norm_ratio", "rel_l2"];
-const SIDE_SCORES = ["max_abs_error", "mae", "rmse", "mean_error", "gain", "offset", "residual_db", "equal_share", "count", "nonfinite_reference", "nonfinite_test", "first_nonfinite"];
+const FIRST_SCORES = ["cosine", "sqnr_db", "norm_ratio"];
+const SIDE_SCORES = ["rel_l2", "max_abs_error", "mae", "rmse", "mean_error", "gain", "offset", "residual_db", "equal_share", "count", "nonfinite_reference", "nonfinite_test", "first_nonfinite"];
 const TITLES = { sqnr_db: "SQNR, dB", rel_l2: "relative L2", residual_db: "residual, dB" };
 
 const panel = (title, ...children) => make("section", { class: "panel" }, make("h2", {}, title), children);
@@ -51,10 +51,12 @@ export async function drawLayer(data, state, store) {
   }
   const grid = make("div", { class: "layer-grid" });
   fill(place, crumbs(data, position, store), heading(data, position), grid);
-  grid.append(scoresPanel(data, position, {}), madePanel(data, position));
+  const alone = localPanel(data, position);
+  grid.append(...[scoresPanel(data, position, {}), madePanel(data, position), alone].filter(Boolean));
   const found = await evidence(data, position);
   if (data.positions.get(store.get().layer) !== position || store.get().view !== "layer") return;
-  grid.replaceChildren(scoresPanel(data, position, found.scores ?? {}), madePanel(data, position));
+  grid.firstChild.replaceWith(scoresPanel(data, position, found.scores ?? {}));
+  if (alone) alone.replaceWith(localPanel(data, position, found.propagation ?? []));
   if (found.coefficients) grid.append(coefficientsPanel(found.coefficients));
   for (const entry of found.figures ?? []) grid.append(chartPanel(data, position, entry));
   const spreads = spreadsPanel(data, found.scores ?? {});
@@ -109,10 +111,36 @@ function heading(data, position) {
   );
 }
 
-/** All scores, a column a lane: the lanes side by side, accumulated beside local. */
+/** All scores of the lanes side by side, as they run from their own inputs. */
 function scoresPanel(data, position, side) {
-  const lanes = data.comparisons.filter((comparison) => hasScores(data, comparison.name, position));
+  const lanes = ranking(data).filter((comparison) => hasScores(data, comparison.name, position));
   if (!lanes.length) return panel("Scores", make("p", { class: "muted" }, visible(data.reason[position] || "This layer was not compared.")));
+  const section = panel(
+    "Scores",
+    scoreTable(data, position, lanes, side),
+    reasonsOf(data, position, lanes),
+    make("p", { class: "muted small" }, "● is what the verdict stands on. ", make("a", { href: "#view=help" }, "What the scores mean")),
+  );
+  if (lanes.length > 4) section.classList.add("wide");
+  return section;
+}
+
+/** What this layer loses by itself, what arrived from before, what it added. */
+function localPanel(data, position, propagation = []) {
+  const lanes = data.comparisons.filter((comparison) => !RANKING.includes(comparison.kind) && hasScores(data, comparison.name, position));
+  if (!lanes.length) return null;
+  const note = "Local: this layer alone, fed with float data. Inherited: the float layer fed with the lane's data. Fresh: what this layer added to it.";
+  const section = panel("This layer alone", scoreTable(data, position, lanes, {}), reasonsOf(data, position, lanes), make("p", { class: "muted small" }, note));
+  for (const [lane, inherited, fresh, cross, gain] of propagation) {
+    if (fresh === null) continue;
+    const left = gain === null ? "" : `; of the relative error at its inputs ${percentText(gain)} is left at its output`;
+    section.append(make("p", {}, `${visible(lane)}: ${percentText(inherited)} of the error's energy arrived, ${percentText(fresh)} was added here, ${percentText(cross)} is the cross term${left}.`));
+  }
+  section.classList.add("wide");
+  return section;
+}
+
+function scoreTable(data, position, lanes, side) {
   const value = (lane, name) => (FIRST_SCORES.includes(name) ? score(data, lane.name, name, position) : (side[lane.name]?.[name] ?? null));
   const shown = (lane, name) => {
     if (name === "cosine") return cosineText(value(lane, name));
@@ -125,15 +153,12 @@ function scoresPanel(data, position, side) {
     make("tr", {}, make("th", { scope: "row" }, "status"), lanes.map((lane) => make("td", { class: "number", title: score(data, lane.name, "reason", position) }, score(data, lane.name, "status", position)))),
     ...names.map((name) => make("tr", {}, make("th", { scope: "row" }, TITLES[name] ?? name.replaceAll("_", " ")), lanes.map((lane) => cell(shown(lane, name))))),
   ];
+  return make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": "Scores by lane" }, make("table", {}, make("thead", {}, head), make("tbody", {}, rows)));
+}
+
+function reasonsOf(data, position, lanes) {
   const reasons = [...new Set(lanes.map((lane) => score(data, lane.name, "reason", position)).filter(Boolean))];
-  const section = panel(
-    "Scores",
-    make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": "Scores of all lanes" }, make("table", {}, make("thead", {}, head), make("tbody", {}, rows))),
-    reasons.map((reason) => make("p", { class: "muted" }, visible(reason))),
-    make("p", { class: "muted small" }, "● is what the verdict stands on. ", make("a", { href: "#view=help" }, "What the scores mean")),
-  );
-  if (lanes.length > 4) section.classList.add("wide");
-  return section;
+  return reasons.map((reason) => make("p", { class: "muted" }, visible(reason)));
 }
 
 /** What made the error, for each network. */
@@ -144,7 +169,7 @@ function madePanel(data, position) {
     const parts = { data: columns.share_data[position], weight: columns.share_weight[position], interaction: columns.interaction[position] };
     return [make("div", { style: { marginBottom: "12px" } }, title ? make("h3", {}, title) : null, shareBar(parts), shareLegend(parts))];
   });
-  const cause = data.cause[position] ? make("p", {}, make("b", {}, `Cause: ${visible(data.cause[position])}. `), visible(data.causeReason[position])) : null;
+  const judgement = data.cause[position] ? make("p", {}, make("b", {}, `Cause: ${visible(data.cause[position])}. `), visible(data.causeReason[position])) : null;
   const lanes = ranking(data).filter((lane) => score(data, lane.name, "sqnr_db", position) !== null);
   const top = Math.max(1, ...lanes.map((lane) => score(data, lane.name, "sqnr_db", position)));
   const bar = (lane) => {
@@ -152,7 +177,10 @@ function madePanel(data, position) {
     return make("tr", {}, make("th", { scope: "row" }, lane.name), make("td", { style: { width: "60%" } }, make("span", { class: "shares", style: { width: "100%" } }, make("i", { class: lane.name.includes("weight") ? "weight" : lane.name.includes("data") ? "data" : "both", style: { width: `${Math.max(0, (100 * value) / top)}%` } }))), cell(`${sqnrText(value)} dB`));
   };
   const table = lanes.length ? make("table", { style: { width: "100%", marginTop: "8px" } }, make("caption", {}, "SQNR of each lane; longer is better"), make("tbody", {}, lanes.map(bar))) : null;
-  return panel("What made the error", cause, bars.length || cause ? bars : make("p", { class: "muted" }, "Nothing to take apart: no error, or no lanes."), table);
+  const nothing = make("p", { class: "muted" }, "Nothing to take apart: no error, or no lanes.");
+  const section = panel("What made the error", judgement, make("div", { class: "halves" }, make("div", {}, bars.length ? bars : nothing), make("div", {}, table)));
+  if (lanes.length > 4) section.classList.add("wide");
+  return section;
 }
 
 function coefficientsPanel(rows) {
@@ -175,18 +203,19 @@ function coefficientsPanel(rows) {
 }
 
 function spreadsPanel(data, side) {
-  const rows = data.comparisons.flatMap((lane) =>
-    ["cosine_spread", "sqnr_db_spread"].flatMap((name) => {
-      const spread = side[lane.name]?.[name];
-      if (!spread) return [];
-      const show = name === "cosine_spread" ? cosineText : (value) => sqnrText(value);
-      const [mean, fifth, lowest, sample] = spread;
-      return [make("tr", {}, make("th", { scope: "row" }, lane.name), cell(name === "cosine_spread" ? "cosine" : "dB", false), cell(show(mean)), cell(show(fifth)), cell(show(lowest)), cell(make("bdi", {}, shortened(sample ?? "", 40)), false))];
-    }),
-  );
+  const rows = ranking(data).flatMap((lane) => {
+    const [cosine, sqnr] = [side[lane.name]?.cosine_spread, side[lane.name]?.sqnr_db_spread];
+    if (!cosine && !sqnr) return [];
+    const part = (spread, at, show) => cell(spread ? show(spread[at]) : "–");
+    const sample = (cosine ?? sqnr)[3];
+    return [make("tr", {}, make("th", { scope: "row" }, lane.name), [0, 1, 2].map((at) => part(cosine, at, cosineText)), [0, 1, 2].map((at) => part(sqnr, at, (value) => sqnrText(value))), cell(make("bdi", {}, shortened(sample ?? "", 40)), false))];
+  });
   if (!rows.length) return null;
-  const head = ["lane", "score", "mean", "5th percentile", "lowest", "lowest at"].map((title, at) => make("th", { scope: "col", class: at > 1 && at < 5 ? "number" : null }, title));
-  return panel("Over the samples", make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": "Scores over samples" }, make("table", {}, make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows))));
+  const titles = ["lane", "cosine, mean", "5th percentile", "lowest", "dB, mean", "5th percentile", "lowest", "lowest cosine at"];
+  const head = titles.map((title, at) => make("th", { scope: "col", class: at > 0 && at < 7 ? "number" : null }, title));
+  const section = panel("Over the samples", make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": "Scores over samples" }, make("table", {}, make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows))));
+  section.classList.add("wide");
+  return section;
 }
 
 function chartPanel(data, position, entry) {

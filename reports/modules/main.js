@@ -83,17 +83,24 @@ function showView(state, previous) {
 function startChart(data, store) {
   const place = byId("network-chart");
   const metric = byId("chart-metric");
-  for (const [name, title] of Object.entries(data.raw.metrics)) metric.append(make("option", { value: name }, title));
+  const reading = byId("chart-reading");
+  const { figures, readings, metrics } = data.raw;
+  for (const [name, title] of Object.entries(metrics)) metric.append(make("option", { value: name }, title));
+  for (const name of Object.keys(figures)) reading.append(make("option", { value: name }, readings[name]));
+  reading.parentElement.hidden = Object.keys(figures).length < 2;
   metric.addEventListener("change", () => store.set({ metric: metric.value }, { replace: true }));
+  reading.addEventListener("change", () => store.set({ error: reading.value }, { replace: true }));
   const note = make("p", { class: "small", role: "status", id: "chart-selected" });
   place.after(note);
   let shown = "";
   const draw = (state) => {
-    const chosen = state.metric in data.raw.figures ? state.metric : "sqnr_db";
-    const wanted = `${chosen} ${state.layer ?? ""}`;
+    const chosen = Object.hasOwn(metrics, state.metric) ? state.metric : "sqnr_db";
+    const read = Object.hasOwn(figures, state.error) ? state.error : "accumulated";
+    const wanted = `${read} ${chosen} ${state.layer ?? ""}`;
     if (state.view !== "overview" || wanted === shown) return;
     shown = wanted;
     metric.value = chosen;
+    reading.value = read;
     const selected = data.positions.get(state.layer) ?? -1;
     const adjust = (spec, dark) => {
       if (selected < 0) return;
@@ -101,7 +108,7 @@ function startChart(data, store) {
       spec.layout.shapes = [...spec.layout.shapes, { type: "line", yref: "paper", y0: 0, y1: 1, x0: selected, x1: selected, line }];
     };
     const click = (point) => store.set({ layer: data.key[point.x].toWellFormed(), view: "overview" });
-    drawChart(place, { data, figure: data.raw.figures[chosen], label: chartLabel(data, chosen), click, adjust });
+    drawChart(place, { data, figure: figures[read][chosen], label: chartLabel(data, chosen), click, adjust });
   };
   store.listen(draw);
 }

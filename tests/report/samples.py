@@ -38,7 +38,20 @@ ONE_MODEL = (
     Comparison("weight", "weight", "float", "quantization", "weights quantized"),
     Comparison("both", "both", "float", "quantization", "both quantized"),
 )
-LOCAL = (Comparison("local_both", "both", "float", "local", "this layer alone"),)
+LOCAL = (
+    Comparison("local_data", "local_data", "float", "local", "this layer alone, data quantized"),
+    Comparison("local_weight", "local_weight", "float", "local", "this layer alone, weights quantized"),
+    Comparison("local_both", "local_both", "float", "local", "this layer alone, data and weights quantized"),
+    Comparison("inherited_both", "inherited_both", "float", "inherited", "what arrived from before"),
+    Comparison("fresh_both", "both", "inherited_both", "fresh", "what this layer added"),
+)
+LOCAL_TUNED = (
+    Comparison("local_tuned", "local_tuned", "tuned_float", "local", "second model, this layer alone"),
+    Comparison(
+        "inherited_tuned", "inherited_tuned", "tuned_float", "inherited", "second model, what arrived from before"
+    ),
+    Comparison("fresh_tuned", "tuned", "inherited_tuned", "fresh", "second model, what this layer added"),
+)
 TWO_MODELS = (
     *ONE_MODEL,
     Comparison("drift", "tuned_float", "float", "drift", "what training changed"),
@@ -262,9 +275,20 @@ def rows_of(
             for lane in ("data", "weight", "both"):
                 scores[lane] = scores_of(first[index][lane], rng, elements, samples)
             if local:
-                own = 10 ** (-3.7 + 0.2 * rng.standard_normal()) if quantized else 0.0
-                own += next((f.data + f.weight for f in faults if f.layer == node.name), 0.0)
-                scores["local_both"] = scores_of(own, rng, elements, samples)
+                fault = next((f for f in faults if f.layer == node.name), Fault(node.name))
+                own = {
+                    "data": (10 ** (-4 + 0.2 * rng.standard_normal()) if quantized else 0.0) + fault.data,
+                    "weight": (10 ** (-4 + 0.2 * rng.standard_normal()) if quantized else 0.0) + fault.weight,
+                }
+                own["both"] = own["data"] + own["weight"]
+                for lane, power in own.items():
+                    scores[f"local_{lane}"] = scores_of(power, rng, elements, samples)
+                arrived = max(first[index]["both"] - own["both"], 0.0)
+                scores["inherited_both"] = scores_of(arrived, rng, elements, samples)
+                scores["fresh_both"] = scores_of(own["both"] * 1.02, rng, elements, samples)
+                if two_models:
+                    for name in ("local_tuned", "inherited_tuned", "fresh_tuned"):
+                        scores[name] = scores_of(tuned[index]["both"] * 0.5, rng, elements, samples)
             if two_models:
                 drift = 0.002 * (1 + index / len(nodes)) + (0.09 if index == len(nodes) // 3 else 0.0)
                 scores["drift"] = scores_of(drift, rng, elements, samples)
@@ -418,6 +442,30 @@ def details_of(row: LayerRow, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def whole_details(rows: Sequence[LayerRow], evidence: dict[str, Any], samples: int, *, labels: bool) -> dict[str, Any]:
+    """What stands beside the evidence of single layers: where errors begin, and the task's accuracy."""
+    flagged = [row.key for row in rows if row.verdict is Verdict.FLAGGED and row.cause != "drift"]
+    details: dict[str, Any] = {}
+    for row in rows:
+        if "fresh_both" in row.scores and row.isolation is not None:
+            part = {"inherited_share": 0.7, "fresh_share": 0.28, "cross_share": 0.02, "noise_gain": 0.94}
+            evidence.setdefault(row.key, {})["propagation"] = {"both": part}
+    if evidence:
+        details["layers"] = evidence
+    if flagged:
+        votes = {key: samples - 3 * place for place, key in enumerate(flagged[:3])}
+        details["origins"] = {"comparison": "both", "samples": samples, "votes": votes}
+    if labels:
+        lanes = {"float": 0.9822, "both": 0.9311, "tuned_float": 0.9822, "tuned": 0.9789}
+        details["task"] = {
+            "metric": "top-1 accuracy",
+            "labels": "labels.txt",
+            "samples": samples,
+            "outputs": {"prob": lanes},
+        }
+    return details
+
+
 def findings_of(rows: Sequence[LayerRow]) -> tuple[Finding, ...]:
     """A few findings of every severity."""
     flagged = [row for row in rows if row.verdict is Verdict.FLAGGED and row.cause != "drift"]
@@ -528,7 +576,9 @@ def make_result(
         name: The network's name.
     """
     rows = rows_of(nodes, faults, seed=seed, samples=samples, two_models=two_models, local=local, threshold=threshold)
-    comparisons = (TWO_MODELS if two_models else ONE_MODEL) + (LOCAL if local else ())
+    comparisons = TWO_MODELS if two_models else ONE_MODEL
+    if local:
+        comparisons += LOCAL + (LOCAL_TUNED if two_models else ())
     models = [
         ModelFacts(
             "first",
@@ -584,7 +634,7 @@ def make_result(
         coefficients=tuple(coefficients_of(rows, two_models=two_models, seed=seed, bits=bits)),
         findings=findings_of(rows) if faults else (),
         timing=Timing("2026-11-23T15:30:00Z", 12.34, {"read": 0.4, "plan": 0.9, "run": 11.04}, 412.0, {"cores": "2"}),
-        details={"layers": evidence} if evidence else {},
+        details=whole_details(rows, evidence, samples, labels=two_models),
     )
 
 
@@ -612,7 +662,9 @@ def typical_before() -> Result:
 def tuned() -> Result:
     """Eighty layers, two models: a fine-tuned network that drifted in one place and survives."""
     faults = (Fault("res2c_branch2b", data=0.1),)
-    return make_result(residual_network(80), faults=faults, seed=3, two_models=True, samples=16, name="resnet_small")
+    return make_result(
+        residual_network(80), faults=faults, seed=3, two_models=True, local=True, samples=16, name="resnet_small"
+    )
 
 
 def large(layers: int = 1500, *, details: bool = True, two_models: bool = False) -> Result:
