@@ -28,6 +28,7 @@ UNROLL = 4
 
 _SIMILARITY_BLOCK = 256
 _SIMILARITY_CHUNK = 16 * _SIMILARITY_BLOCK * 4
+_MOST_SAMPLES = 65535  # of one launch
 _STATE_BYTES = 32
 _REPORT = struct.Struct("<dQQii")
 _SMALLEST_INT = -(2**31)
@@ -161,25 +162,32 @@ def similarity(reference: CupyArray, lanes: Sequence[CupyArray]) -> tuple[CupyAr
         raise ValueError("every lane must have the shape and type of the reference")
     samples, count = reference.shape[0], len(lanes)
     size = math.prod(reference.shape[1:])
-    chunks = max(1, -(-size // _SIMILARITY_CHUNK))
+    chunk = similarity_chunk(size)
+    chunks = max(1, -(-size // chunk))
     width = count * len(SUM_FIELDS) + count * count
-    numeric = cupy()
-    sums = numeric.empty((samples, count, len(SUM_FIELDS)))
-    products = numeric.empty((samples, count, count))
-    most_samples = 65535  # of one launch
-    for first in range(0, samples, most_samples):
-        part = slice(first, min(samples, first + most_samples))
+    empty = cupy().empty
+    sums, products = empty((samples, count, len(SUM_FIELDS))), empty((samples, count, count))
+    add, join = _similarity_kernels(count, reference.dtype.char)
+    arrays, whole = (reference, *lanes), samples <= _MOST_SAMPLES
+    for first in range(0, samples, _MOST_SAMPLES):
+        part = slice(first, min(samples, first + _MOST_SAMPLES))
         number = part.stop - part.start
-        partial = numeric.empty((number, width, chunks))
-        pointers = [array[part] for array in (reference, *lanes)]
-        module = _similarity_module(count, str(reference.dtype))
-        module.get_function("gfpq_similarity_chunks")(
-            (chunks, number), (_SIMILARITY_BLOCK,), (*pointers, np.uint64(size), partial)
-        )
-        module.get_function("gfpq_similarity_join")(
-            (width, number), (_SIMILARITY_BLOCK,), (partial, np.uint64(chunks), sums[part], products[part])
-        )
+        partial = empty((number, width, chunks))
+        # Slicing costs as much as a launch.
+        pieces = arrays if whole else tuple(array[part] for array in arrays)
+        results = (sums, products) if whole else (sums[part], products[part])
+        add((chunks, number), (_SIMILARITY_BLOCK,), (*pieces, np.uint64(size), np.uint64(chunk), partial))
+        join((width, number), (_SIMILARITY_BLOCK,), (partial, np.uint64(chunks), *results))
     return sums, products
+
+
+def similarity_chunk(size: int) -> int:
+    """Elements that a block of the similarity kernel sums up; part of the definition of the result.
+
+    Args:
+        size: Elements of a sample.
+    """
+    return _SIMILARITY_CHUNK if size < 1 << 25 else 4 * _SIMILARITY_CHUNK
 
 
 def source(**definitions: int) -> str:
@@ -188,16 +196,18 @@ def source(**definitions: int) -> str:
     return head + kernel_source("gfpq_roots.cuh", "gfpq_device.cuh", "gfpq_kernels.cuh")
 
 
-def similarity_source(lanes: int, element: str) -> str:
+def similarity_source(lanes: int, element: str, **definitions: int) -> str:
     """The text that CuPy compiles for `similarity`.
 
     Args:
         lanes: Number of lanes.
         element: 'float32' or 'float64'.
+        definitions: Further macros, such as GFPQ_DEPTH.
     """
     names = ", ".join(f"y{lane}" for lane in range(lanes))
-    parameters = ", ".join(f"const gfpq_similarity::Element* y{lane}" for lane in range(lanes))
-    head = (
+    parameters = ", ".join(f"const gfpq_similarity::Element* __restrict__ y{lane}" for lane in range(lanes))
+    head = "".join(f"#define {name} {value}\n" for name, value in definitions.items())
+    head += (
         f"#define GFPQ_LANES {lanes}\n#define GFPQ_ELEMENT {'float' if element == 'float32' else 'double'}\n"
         f"#define GFPQ_LANE_POINTERS {parameters}\n#define GFPQ_LANE_NAMES {names}\n"
     )
@@ -217,8 +227,10 @@ def _kernel(name: str) -> Callable[..., None]:
 
 
 @cache
-def _similarity_module(lanes: int, element: str) -> Any:
-    return cupy().RawModule(code=similarity_source(lanes, element), options=("-std=c++17",))
+def _similarity_kernels(lanes: int, element: str) -> tuple[Callable[..., None], Callable[..., None]]:
+    text = similarity_source(lanes, "float32" if element == "f" else "float64")
+    module = cupy().RawModule(code=text, options=("-std=c++17",))
+    return module.get_function("gfpq_similarity_chunks"), module.get_function("gfpq_similarity_join")
 
 
 def _grid(size_in_bytes: int) -> tuple[int]:

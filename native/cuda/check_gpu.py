@@ -1,6 +1,6 @@
 """Checks the GPU code on a machine with an NVIDIA GPU, in one call: exactness, misuse, samples, bandwidth.
 
-    python3 native/cuda/check_gpu.py [--out FOLDER] [--minutes 8]
+    python3 native/cuda/check_gpu.py [--out FOLDER] [--minutes 8] [--only "bandwidth,similarity variants"]
 
 Needs nvcc, CMake, NumPy and CuPy; PyTorch and compute-sanitizer where they are to be checked. Builds everything from
 the working tree. Prints what it finds as it goes and a short table at the end, and writes gpu_check.json and
@@ -28,18 +28,20 @@ def main() -> int:
     default = Path(os.environ.get("OUT") or build.ROOT / "build" / "gpu-check")
     parser.add_argument("--out", type=Path, default=default, help="folder for the findings")
     parser.add_argument("--minutes", type=float, default=8.0, help="after this the exhaustive part stops")
+    parser.add_argument("--only", help="parts to run, by name, with commas between them")
     options = parser.parse_args()
+    only = None if options.only is None else [name.strip() for name in options.only.split(",")]
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            check(report, Path(folder), options.minutes * 60)
+            check(report, Path(folder), options.minutes * 60, only)
         finally:
             report.write(options.out)
     return conclude(report)
 
 
-def check(report: Report, work: Path, limit_s: float) -> None:
-    """Everything, in the order of what matters if time runs out."""
+def check(report: Report, work: Path, limit_s: float, only: list[str] | None) -> None:
+    """Everything, or the parts named, in the order of what matters if time runs out."""
     with report.section("build"), ThreadPoolExecutor() as pool:
         module = pool.submit(build.make_package_importable, work)
         other = pool.submit(build.build_for_another_gpu, work)
@@ -71,6 +73,7 @@ def check(report: Report, work: Path, limit_s: float) -> None:
         "recorded calls": exact.recorded,
         "tiny and unaligned arrays": exact.small_and_unaligned,
         "float64": exact.float64,
+        "subnormal numbers": exact.subnormal,
         "similarity": exact.similarity,
         "streams": exact.streams,
         "other libraries' arrays": exact.libraries,
@@ -81,12 +84,14 @@ def check(report: Report, work: Path, limit_s: float) -> None:
         "samples": lambda: programs.samples(report, work),
         "every float32 pattern": lambda: exact.every_float32(limit_s),
     }
+    if only is None and report.elapsed_s() < limit_s:
+        parts |= {"variants": speed.variants}
+    if only is not None:
+        parts |= {"variants": speed.variants, "similarity variants": speed.similarity_variants}
+        parts = {name: parts[name] for name in only}
     for name, part in parts.items():
         with report.section(name):
             part()
-    if report.elapsed_s() < limit_s:
-        with report.section("variants"):
-            speed.variants()
 
 
 def describe(report: Report, cupy: object) -> None:

@@ -31,11 +31,26 @@ GFPQ_FUNCTION Word bits_of(float value) { return __float_as_uint(value); }
 GFPQ_FUNCTION float float_of(Word bits) { return __uint_as_float(bits); }
 GFPQ_FUNCTION LongWord bits_of(double value) { return (LongWord)__double_as_longlong(value); }
 GFPQ_FUNCTION double double_of(LongWord bits) { return __longlong_as_double((long long)bits); }
+#if defined(__CUDA_ARCH__)
+// Spelled out, because CuPy has NVRTC flush subnormal numbers, whatever options it is given: written as casts, these
+// would take and give zero for them.
+GFPQ_FUNCTION double widen(float value) { double wide; asm("cvt.f64.f32 %0, %1;" : "=d"(wide) : "f"(value)); return wide; }
+GFPQ_FUNCTION float narrow(double value) {
+    float result;
+    asm("cvt.rn.f32.f64 %0, %1;" : "=f"(result) : "d"(value));
+    return result;
+}
+#else  // nvcc's pass for the host, which only has to accept it
+GFPQ_FUNCTION double widen(float value) { return (double)value; }
+GFPQ_FUNCTION float narrow(double value) { return (float)value; }
+#endif
 #else
 GFPQ_FUNCTION Word bits_of(float value) { Word bits; std::memcpy(&bits, &value, sizeof bits); return bits; }
 GFPQ_FUNCTION float float_of(Word bits) { float value; std::memcpy(&value, &bits, sizeof value); return value; }
 GFPQ_FUNCTION LongWord bits_of(double value) { LongWord bits; std::memcpy(&bits, &value, sizeof bits); return bits; }
 GFPQ_FUNCTION double double_of(LongWord bits) { double value; std::memcpy(&value, &bits, sizeof value); return value; }
+GFPQ_FUNCTION double widen(float value) { return (double)value; }
+GFPQ_FUNCTION float narrow(double value) { return (float)value; }
 #endif
 
 const Word float_one = 0x3F800000u;

@@ -144,7 +144,7 @@ template <int STEPS>
 struct QuantizeByTable {
     TableGrid grid;
     __device__ __forceinline__ Word operator()(Word bits) const {
-        return bits_of((float)table_quantize_dequantize<STEPS>((double)float_of(bits), grid));
+        return bits_of(narrow(table_quantize_dequantize<STEPS>(widen(float_of(bits)), grid)));
     }
     __device__ __forceinline__ LongWord operator()(LongWord bits) const {
         return bits_of(table_quantize_dequantize<STEPS>(double_of(bits), grid));
@@ -240,7 +240,7 @@ __device__ __forceinline__ void find_coefficient(const Word* input, size_t count
     const Word largest = (Word)take(state, &result);
     const int delta = coefficient<STEPS>(largest, result.infinities != 0);
     state->delta = delta > stored_delta ? delta : stored_delta;
-    result.magnitude = (double)float_of(largest);
+    result.magnitude = widen(float_of(largest));
     result.delta = state->delta;
     *report = result;
 }

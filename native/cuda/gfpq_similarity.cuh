@@ -8,6 +8,10 @@
 // All sums are made in double. Which thread adds which element, and the order in which partial results are joined,
 // follow from an element's index in its sample alone: the result does not depend on the GPU, on the number of samples
 // in a call, or on alignment.
+//
+// A block first takes its chunk for harmless: sums of the reference serve all lanes, sums of y and of x * y follow from
+// the others, and nothing branches. Where that turns out wrong (something is not finite, or one side is so much smaller
+// than the other that a difference of sums would lose it), the block goes over its chunk again, with care.
 #pragma once
 
 #ifndef GFPQ_LANES
@@ -17,8 +21,14 @@
 #define GFPQ_ELEMENT float
 #endif
 #ifndef GFPQ_LANE_POINTERS
-#define GFPQ_LANE_POINTERS const gfpq_similarity::Element* y0
+#define GFPQ_LANE_POINTERS const gfpq_similarity::Element* __restrict__ y0
 #define GFPQ_LANE_NAMES y0
+#endif
+#ifndef GFPQ_DEPTH
+#define GFPQ_DEPTH (GFPQ_LANES <= 2 ? 2 : 1)  // groups of every buffer that a thread has under way at a time
+#endif
+#ifndef GFPQ_RESIDENT
+#define GFPQ_RESIDENT (GFPQ_LANES == 1 ? 4 : GFPQ_LANES == 2 ? 3 : GFPQ_LANES <= 5 ? 2 : 1)  // blocks a multiprocessor
 #endif
 
 namespace gfpq_similarity {
@@ -31,8 +41,9 @@ enum Field {
 enum {
     lanes = GFPQ_LANES,
     threads = 256,
-    group = 4,                   // neighbouring elements that a thread takes at a time
-    chunk = 16 * threads * group,  // elements of a block; part of the definition of the result
+    warps = threads / 32,
+    group = 4,  // neighbouring elements that a thread takes at a time
+    stride = threads * group,
     pairs = lanes * (lanes - 1) / 2,
     row_width = lanes * fields,
     width = row_width + lanes * lanes,  // doubles of a partial result: rows, then products of errors
@@ -40,6 +51,28 @@ enum {
 
 typedef GFPQ_ELEMENT Element;
 typedef unsigned int Word;
+
+// CuPy has NVRTC flush subnormal numbers, whatever the caller asks for. Instructions spelled out do not.
+#if defined(__CUDA_ARCH__)
+__device__ __forceinline__ double widen(float x) { double y; asm("cvt.f64.f32 %0, %1;" : "=d"(y) : "f"(x)); return y; }
+__device__ __forceinline__ float smaller(float a, float b) {
+    float c;
+    asm("min.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+    return c;
+}
+__device__ __forceinline__ float larger(float a, float b) {
+    float c;
+    asm("max.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+    return c;
+}
+#else
+__device__ __forceinline__ double widen(float x) { return (double)x; }
+__device__ __forceinline__ float smaller(float a, float b) { return b < a ? b : a; }
+__device__ __forceinline__ float larger(float a, float b) { return b > a ? b : a; }
+#endif
+__device__ __forceinline__ double widen(double x) { return x; }
+__device__ __forceinline__ double smaller(double a, double b) { return b < a ? b : a; }
+__device__ __forceinline__ double larger(double a, double b) { return b > a ? b : a; }
 
 __device__ __forceinline__ bool is_finite(float x) { return (__float_as_uint(x) & 0x7F800000u) != 0x7F800000u; }
 __device__ __forceinline__ bool is_finite(double x) { return (__double2hiint(x) & 0x7FF00000) != 0x7FF00000; }
@@ -49,98 +82,37 @@ __device__ __forceinline__ bool same_bits(double a, double b) {
 }
 __device__ __forceinline__ double infinity() { return __longlong_as_double(0x7FF0000000000000ll); }
 
-// What one thread has seen of one lane, or of the reference beside it.
-struct Sums {
-    double x, y, xx, yy, xy, d, dd, abs_d, largest_d;
-    Element low_x, high_x, low_y, high_y;
-    Word seen, bad_x, bad_y, unequal;
-    Word first_bad;  // within the chunk
-
-    __device__ __forceinline__ void start() {
-        x = y = xx = yy = xy = d = dd = abs_d = largest_d = 0.0;
-        low_x = low_y = (Element)infinity();
-        high_x = high_y = -(Element)infinity();
-        seen = bad_x = bad_y = unequal = 0;
-        first_bad = 0xFFFFFFFFu;
-    }
-
-    // Returns y - x, or 0 where either is not finite.
-    __device__ __forceinline__ double add(Element a, Element b, Word index) {
-        if (!same_bits(a, b)) ++unequal;
-        if (!(is_finite(a) && is_finite(b))) {
-            if (!is_finite(a)) ++bad_x;
-            if (!is_finite(b)) ++bad_y;
-            if (index < first_bad) first_bad = index;
-            return 0.0;
-        }
-        const double p = (double)a;
-        const double q = (double)b;
-        const double error = q - p;
-        const double size = fabs(error);
-        ++seen;
-        x += p;
-        y += q;
-        xx += p * p;
-        yy += q * q;
-        xy += p * q;
-        d += error;
-        dd += error * error;
-        abs_d += size;
-        largest_d = size > largest_d ? size : largest_d;
-        low_x = a < low_x ? a : low_x;
-        high_x = a > high_x ? a : high_x;
-        low_y = b < low_y ? b : low_y;
-        high_y = b > high_y ? b : high_y;
-        return error;
-    }
-
-    __device__ __forceinline__ double field(int which) const {
-        switch (which) {
-            case count: return (double)seen;
-            case sum_x: return x;
-            case sum_y: return y;
-            case sum_xx: return xx;
-            case sum_yy: return yy;
-            case sum_xy: return xy;
-            case sum_d: return d;
-            case sum_dd: return dd;
-            case sum_abs_d: return abs_d;
-            case max_abs_d: return largest_d;
-            case max_abs_x: return seen == 0 ? 0.0 : fmax(fabs((double)low_x), fabs((double)high_x));
-            case max_abs_y: return seen == 0 ? 0.0 : fmax(fabs((double)low_y), fabs((double)high_y));
-            case min_x: return (double)low_x;
-            case max_x: return (double)high_x;
-            case min_y: return (double)low_y;
-            case max_y: return (double)high_y;
-            case nonfinite_x: return (double)bad_x;
-            case nonfinite_y: return (double)bad_y;
-            case unequal_bits: return (double)unequal;
-            default: return first_bad == 0xFFFFFFFFu ? infinity() : (double)first_bad;
-        }
-    }
-};
+// 0 as long as all that was added is finite, then NaN.
+__device__ __forceinline__ float watch(float x, float before) { return fmaf(x, 0.0f, before); }
+__device__ __forceinline__ double watch(double x, double before) { return fma(x, 0.0, before); }
 
 // Two partial results of a field as one. Products of errors come after the rows and add.
 __device__ __forceinline__ double join(int which, double a, double b) {
     switch (which) {
-        case max_abs_d: case max_abs_x: case max_abs_y: case max_x: case max_y: return fmax(a, b);
-        case min_x: case min_y: case first_nonfinite: return fmin(a, b);
+        case max_abs_d: case max_abs_x: case max_abs_y: case max_x: case max_y: return larger(a, b);
+        case min_x: case min_y: case first_nonfinite: return smaller(a, b);
         default: return a + b;
     }
 }
 
 __device__ __forceinline__ int field_of(int column) { return column < row_width ? column % fields : (int)count; }
 
-// The block's result for one column, in thread 0: lanes of a warp pairwise, then the warps in order. Called once for each
-// column, of which sixteen lanes have 440: not inlined, so that compiling stays quick.
-__device__ __noinline__ double join_block(int which, double value, double* shared) {
+__device__ __forceinline__ double join_warp(int which, double value) {
+#pragma unroll
     for (int distance = 16; distance > 0; distance /= 2) {
         value = join(which, value, __shfl_down_sync(0xFFFFFFFFu, value, distance));
     }
+    return value;
+}
+
+// The block's result for one column, in thread 0: lanes of a warp pairwise, then the warps in order. Not inlined, so
+// that compiling stays quick.
+__device__ __noinline__ double join_block(int which, double value, double* shared) {
+    value = join_warp(which, value);
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
     __syncthreads();
     if (threadIdx.x == 0) {
-        for (int warp = 1; warp < threads / 32; ++warp) value = join(which, value, shared[warp]);
+        for (int warp = 1; warp < warps; ++warp) value = join(which, value, shared[warp]);
     }
     __syncthreads();
     return value;
@@ -161,9 +133,10 @@ __device__ __forceinline__ void load_aligned(const double* data, double* value) 
 }
 
 // `group` neighbours, 16 bytes at once where the address allows.
-__device__ __forceinline__ Group load(const Element* data, bool aligned) {
+template <bool ALIGNED>
+__device__ __forceinline__ Group load(const Element* data) {
     Group result;
-    if (aligned) {
+    if (ALIGNED) {
         load_aligned(data, result.value);
     } else {
 #pragma unroll
@@ -172,86 +145,359 @@ __device__ __forceinline__ Group load(const Element* data, bool aligned) {
     return result;
 }
 
-}  // namespace gfpq_similarity
+// ---------------------------------------------------------------------------------------------- a chunk that is harmless
 
-extern "C" {
+struct LaneSums {
+    double yy, d, dd, abs_d, largest_d;
+    Element low, high;
+    Word unequal;
+};
 
-// One chunk of one sample a block: grid is (chunks of a sample, samples). `partial` gets [samples, width, chunks].
-__global__ void __launch_bounds__(gfpq_similarity::threads)
-gfpq_similarity_chunks(const gfpq_similarity::Element* reference, GFPQ_LANE_POINTERS, size_t size, double* partial) {
-    using namespace gfpq_similarity;
-    const Element* const others[lanes] = {GFPQ_LANE_NAMES};
-    const size_t begin = (size_t)blockIdx.x * chunk;
-    const size_t base = (size_t)blockIdx.y * size + begin;
-    const Word length = (Word)(size - begin < (size_t)chunk ? size - begin : (size_t)chunk);
-
-    bool aligned = (size_t)(reference + base) % 16 == 0;
-    Sums sums[lanes];
+// What one thread has seen.
+struct Sums {
+    double x, xx;
+    Element low, high, poison;
+    LaneSums lane[lanes];
     double product[pairs > 0 ? pairs : 1];
-#pragma unroll
-    for (int k = 0; k < lanes; ++k) {
-        sums[k].start();
-        aligned = aligned && (size_t)(others[k] + base) % 16 == 0;
-    }
-#pragma unroll
-    for (int i = 0; i < pairs; ++i) product[i] = 0.0;
 
-    const auto add = [&](Element x, const Element* y, Word index) {
-        double error[lanes];
+    __device__ __forceinline__ void start() {
+        x = xx = 0.0;
+        poison = (Element)0;
+        low = (Element)infinity();
+        high = -low;
 #pragma unroll
-        for (int k = 0; k < lanes; ++k) error[k] = sums[k].add(x, y[k], index);
+        for (int k = 0; k < lanes; ++k) {
+            lane[k].yy = lane[k].d = lane[k].dd = lane[k].abs_d = lane[k].largest_d = 0.0;
+            lane[k].low = low;
+            lane[k].high = high;
+            lane[k].unequal = 0;
+        }
+#pragma unroll
+        for (int i = 0; i < pairs; ++i) product[i] = 0.0;
+    }
+
+    __device__ __forceinline__ void add(Element a, const Element* b) {
+        const double p = widen(a);
+        double error[lanes];
+        x += p;
+        xx += p * p;
+        low = smaller(low, a);
+        high = larger(high, a);
+        poison = watch(a, poison);
+#pragma unroll
+        for (int k = 0; k < lanes; ++k) {
+            LaneSums& sums = lane[k];
+            const double q = widen(b[k]);
+            const double e = q - p;
+            sums.yy += q * q;
+            sums.d += e;
+            sums.dd += e * e;
+            sums.abs_d += fabs(e);
+            sums.largest_d = fabs(e) > sums.largest_d ? fabs(e) : sums.largest_d;
+            sums.low = smaller(sums.low, b[k]);
+            sums.high = larger(sums.high, b[k]);
+            sums.unequal += same_bits(a, b[k]) ? 0u : 1u;
+            poison = watch(b[k], poison);
+            error[k] = e;
+        }
 #pragma unroll
         for (int i = 0, pair = 0; i < lanes; ++i) {
 #pragma unroll
             for (int j = i + 1; j < lanes; ++j, ++pair) product[pair] += error[i] * error[j];
         }
-    };
+    }
+};
 
-    const Word whole = length / group * group;
-#pragma unroll 2
-    for (Word at = threadIdx.x * group; at < whole; at += threads * group) {
-        const Group x = load(reference + base + at, aligned);
-        Group y[lanes];
+struct Buffers {
+    const Element* x;
+    const Element* y[lanes];
+};
+
+template <bool ALIGNED, int DEPTH>
+__device__ __forceinline__ void add_groups(const Buffers& from, Word at, Sums& sums) {
+    Group x[DEPTH], y[DEPTH][lanes];
 #pragma unroll
-        for (int k = 0; k < lanes; ++k) y[k] = load(others[k] + base + at, aligned);
+    for (int turn = 0; turn < DEPTH; ++turn) {
+        x[turn] = load<ALIGNED>(from.x + at + turn * stride);
+#pragma unroll
+        for (int k = 0; k < lanes; ++k) y[turn][k] = load<ALIGNED>(from.y[k] + at + turn * stride);
+    }
+#pragma unroll
+    for (int turn = 0; turn < DEPTH; ++turn) {
 #pragma unroll
         for (int i = 0; i < group; ++i) {
             Element values[lanes];
 #pragma unroll
-            for (int k = 0; k < lanes; ++k) values[k] = y[k].value[i];
-            add(x.value[i], values, at + i);
+            for (int k = 0; k < lanes; ++k) values[k] = y[turn][k].value[i];
+            sums.add(x[turn].value[i], values);
         }
     }
-    for (Word at = whole + threadIdx.x; at < length; at += threads) {
+}
+
+template <bool ALIGNED>
+__device__ __forceinline__ void add_chunk(const Buffers& from, Word length, Sums& sums) {
+    const Word whole = length / group * group;
+    Word at = threadIdx.x * group;
+    for (; at + (GFPQ_DEPTH - 1) * stride < whole; at += GFPQ_DEPTH * stride) {
+        add_groups<ALIGNED, GFPQ_DEPTH>(from, at, sums);
+    }
+    for (; at < whole; at += stride) add_groups<ALIGNED, 1>(from, at, sums);
+    for (at = whole + threadIdx.x; at < length; at += threads) {
         Element values[lanes];
 #pragma unroll
-        for (int k = 0; k < lanes; ++k) values[k] = others[k][base + at];
-        add(reference[base + at], values, at);
+        for (int k = 0; k < lanes; ++k) values[k] = from.y[k][at];
+        sums.add(from.x[at], values);
     }
+}
 
-    __shared__ double shared[threads / 32];
-    const size_t chunks = gridDim.x;
-    double* result = partial + (size_t)blockIdx.y * width * chunks + blockIdx.x;
+// Columns of a block's sums on their way to thread 0: those of the reference, of every lane, and the products.
+enum ReferenceColumn { in_x, in_xx, in_low, in_high, reference_columns };
+enum LaneColumn { in_yy, in_d, in_dd, in_abs_d, in_largest_d, in_low_y, in_high_y, in_unequal, lane_columns };
+enum { columns = reference_columns + lanes * lane_columns + pairs };
+
+__device__ __forceinline__ int rule_of(int column) {
+    if (column >= reference_columns + lanes * lane_columns) return count;
+    if (column < reference_columns) return column == in_low ? min_x : column == in_high ? max_x : (int)count;
+    const int place = (column - reference_columns) % lane_columns;
+    return place == in_low_y ? min_y : place == in_high_y ? max_y : place == in_largest_d ? max_abs_d : (int)count;
+}
+
+// Joins what the threads hold; `totals` gets `columns` numbers, which all threads may read.
+__device__ __forceinline__ void join_sums(const Sums& sums, double* by_warp, double* totals) {
+    const int warp = threadIdx.x / 32;
+    const bool first = threadIdx.x % 32 == 0;
+    const auto put = [&](int column, int rule, double value) {
+        value = join_warp(rule, value);
+        if (first) by_warp[column * warps + warp] = value;
+    };
+    put(in_x, count, sums.x);
+    put(in_xx, count, sums.xx);
+    put(in_low, min_x, widen(sums.low));
+    put(in_high, max_x, widen(sums.high));
 #pragma unroll
     for (int k = 0; k < lanes; ++k) {
+        const LaneSums& lane = sums.lane[k];
+        const int base = reference_columns + k * lane_columns;
+        put(base + in_yy, count, lane.yy);
+        put(base + in_d, count, lane.d);
+        put(base + in_dd, count, lane.dd);
+        put(base + in_abs_d, count, lane.abs_d);
+        put(base + in_largest_d, max_abs_d, lane.largest_d);
+        put(base + in_low_y, min_y, widen(lane.low));
+        put(base + in_high_y, max_y, widen(lane.high));
+        put(base + in_unequal, count, (double)lane.unequal);
+    }
 #pragma unroll
+    for (int i = 0; i < pairs; ++i) put(reference_columns + lanes * lane_columns + i, count, sums.product[i]);
+    __syncthreads();
+    for (int column = threadIdx.x; column < columns; column += threads) {
+        double value = by_warp[column * warps];
+        for (int w = 1; w < warps; ++w) value = join(rule_of(column), value, by_warp[column * warps + w]);
+        totals[column] = value;
+    }
+    __syncthreads();
+}
+
+// Whether sums of y and of x * y may be derived from the others: the rounding of the larger sums (1e-13 of them, at
+// most) is then below 1e-9 of the smaller one.
+__device__ __forceinline__ bool derivable(const double* totals) {
+    const double xx = totals[in_xx];
+    bool fine = is_finite(xx);
+    for (int k = 0; k < lanes; ++k) {
+        const double yy = totals[reference_columns + k * lane_columns + in_yy];
+        fine = fine && is_finite(yy) && (xx < yy ? xx : yy) >= 1e-8 * (xx < yy ? yy : xx);
+    }
+    return fine;
+}
+
+__device__ __forceinline__ double field_from(const double* totals, int k, int which, Word length) {
+    const double* lane = totals + reference_columns + k * lane_columns;
+    switch (which) {
+        case count: return (double)length;
+        case sum_x: return totals[in_x];
+        case sum_y: return totals[in_x] + lane[in_d];
+        case sum_xx: return totals[in_xx];
+        case sum_yy: return lane[in_yy];
+        case sum_xy: return 0.5 * ((totals[in_xx] + lane[in_yy]) - lane[in_dd]);
+        case sum_d: return lane[in_d];
+        case sum_dd: return lane[in_dd];
+        case sum_abs_d: return lane[in_abs_d];
+        case max_abs_d: return lane[in_largest_d];
+        case max_abs_x: return length == 0 ? 0.0 : larger(fabs(totals[in_low]), fabs(totals[in_high]));
+        case max_abs_y: return length == 0 ? 0.0 : larger(fabs(lane[in_low_y]), fabs(lane[in_high_y]));
+        case min_x: return totals[in_low];
+        case max_x: return totals[in_high];
+        case min_y: return lane[in_low_y];
+        case max_y: return lane[in_high_y];
+        case first_nonfinite: return infinity();
+        case unequal_bits: return lane[in_unequal];
+        default: return 0.0;
+    }
+}
+
+__device__ __forceinline__ void write_sums(const double* totals, Word length, double* result, size_t chunks) {
+    for (int column = threadIdx.x; column < width; column += threads) {
+        double value;
+        if (column < row_width) {
+            value = field_from(totals, column / fields, column % fields, length);
+        } else {
+            int i = (column - row_width) / lanes, j = (column - row_width) % lanes;
+            if (i == j) {
+                value = totals[reference_columns + i * lane_columns + in_dd];
+            } else {
+                if (i > j) {
+                    const int other = i;
+                    i = j;
+                    j = other;
+                }
+                value = totals[reference_columns + lanes * lane_columns + i * lanes - i * (i + 1) / 2 + (j - i - 1)];
+            }
+        }
+        result[column * chunks] = value;
+    }
+}
+
+// --------------------------------------------------------------------------------------------------------- and with care
+
+// What one thread has seen of one lane and the reference beside it.
+struct CarefulSums {
+    double x, y, xx, yy, xy, d, dd, abs_d, largest_d;
+    Element low_x, high_x, low_y, high_y;
+    Word seen, bad_x, bad_y, unequal;
+    Word first_bad;  // within the chunk
+
+    __device__ __forceinline__ void start() {
+        x = y = xx = yy = xy = d = dd = abs_d = largest_d = 0.0;
+        low_x = low_y = (Element)infinity();
+        high_x = high_y = -(Element)infinity();
+        seen = bad_x = bad_y = unequal = 0;
+        first_bad = 0xFFFFFFFFu;
+    }
+
+    __device__ __forceinline__ void add(Element a, Element b, Word index) {
+        if (!same_bits(a, b)) ++unequal;
+        if (!(is_finite(a) && is_finite(b))) {
+            if (!is_finite(a)) ++bad_x;
+            if (!is_finite(b)) ++bad_y;
+            if (index < first_bad) first_bad = index;
+            return;
+        }
+        const double p = widen(a);
+        const double q = widen(b);
+        const double error = q - p;
+        const double size = fabs(error);
+        ++seen;
+        x += p;
+        y += q;
+        xx += p * p;
+        yy += q * q;
+        xy += p * q;
+        d += error;
+        dd += error * error;
+        abs_d += size;
+        largest_d = size > largest_d ? size : largest_d;
+        low_x = smaller(low_x, a);
+        high_x = larger(high_x, a);
+        low_y = smaller(low_y, b);
+        high_y = larger(high_y, b);
+    }
+
+    __device__ __forceinline__ double field(int which) const {
+        switch (which) {
+            case count: return (double)seen;
+            case sum_x: return x;
+            case sum_y: return y;
+            case sum_xx: return xx;
+            case sum_yy: return yy;
+            case sum_xy: return xy;
+            case sum_d: return d;
+            case sum_dd: return dd;
+            case sum_abs_d: return abs_d;
+            case max_abs_d: return largest_d;
+            case max_abs_x: return seen == 0 ? 0.0 : larger(fabs(widen(low_x)), fabs(widen(high_x)));
+            case max_abs_y: return seen == 0 ? 0.0 : larger(fabs(widen(low_y)), fabs(widen(high_y)));
+            case min_x: return widen(low_x);
+            case max_x: return widen(high_x);
+            case min_y: return widen(low_y);
+            case max_y: return widen(high_y);
+            case nonfinite_x: return (double)bad_x;
+            case nonfinite_y: return (double)bad_y;
+            case unequal_bits: return (double)unequal;
+            default: return first_bad == 0xFFFFFFFFu ? infinity() : (double)first_bad;
+        }
+    }
+};
+
+// One lane after the other, then one pair of lanes after the other.
+__device__ __noinline__ void careful_chunk(const Element* x, const Element* const* y, Word length, size_t begin,
+                                           double* shared, double* result, size_t chunks) {
+    for (int k = 0; k < lanes; ++k) {
+        CarefulSums sums;
+        sums.start();
+        const Element* const other = y[k];
+        for (Word at = threadIdx.x; at < length; at += threads) sums.add(x[at], other[at], at);
         for (int which = 0; which < fields; ++which) {
-            double value = join_block(which, sums[k].field(which), shared);
+            double value = join_block(which, sums.field(which), shared);
             if (which == first_nonfinite) value += (double)begin;
             if (threadIdx.x == 0) result[(k * fields + which) * chunks] = value;
             if (which == sum_dd && threadIdx.x == 0) result[(row_width + k * lanes + k) * chunks] = value;
         }
     }
-#pragma unroll
-    for (int i = 0, pair = 0; i < lanes; ++i) {
-#pragma unroll
-        for (int j = i + 1; j < lanes; ++j, ++pair) {
-            const double value = join_block(count, product[pair], shared);
+    for (int i = 0; i < lanes; ++i) {
+        for (int j = i + 1; j < lanes; ++j) {
+            double sum = 0.0;
+            for (Word at = threadIdx.x; at < length; at += threads) {
+                if (!(is_finite(x[at]) && is_finite(y[i][at]) && is_finite(y[j][at]))) continue;
+                sum += (widen(y[i][at]) - widen(x[at])) * (widen(y[j][at]) - widen(x[at]));
+            }
+            sum = join_block(count, sum, shared);
             if (threadIdx.x == 0) {
-                result[(row_width + i * lanes + j) * chunks] = value;
-                result[(row_width + j * lanes + i) * chunks] = value;
+                result[(row_width + i * lanes + j) * chunks] = sum;
+                result[(row_width + j * lanes + i) * chunks] = sum;
             }
         }
+    }
+}
+
+}  // namespace gfpq_similarity
+
+extern "C" {
+
+// One chunk of one sample a block: grid is (chunks of a sample, samples). `chunk` is how many elements a block takes; it
+// is part of the definition of the result. `partial` gets [samples, width, chunks].
+__global__ void __launch_bounds__(gfpq_similarity::threads, GFPQ_RESIDENT)
+gfpq_similarity_chunks(const gfpq_similarity::Element* __restrict__ reference, GFPQ_LANE_POINTERS, size_t size,
+                       size_t chunk, double* partial) {
+    using namespace gfpq_similarity;
+    const Element* const others[lanes] = {GFPQ_LANE_NAMES};
+    const size_t begin = (size_t)blockIdx.x * chunk;
+    const size_t base = (size_t)blockIdx.y * size + begin;
+    const Word length = (Word)(size - begin < chunk ? size - begin : chunk);
+    const size_t chunks = gridDim.x;
+    double* result = partial + (size_t)blockIdx.y * width * chunks + blockIdx.x;
+
+    __shared__ double by_warp[columns * warps];
+    __shared__ double totals[columns];
+    Buffers from;
+    from.x = reference + base;
+    bool aligned = (size_t)from.x % 16 == 0;
+#pragma unroll
+    for (int k = 0; k < lanes; ++k) {
+        from.y[k] = others[k] + base;
+        aligned = aligned && (size_t)from.y[k] % 16 == 0;
+    }
+    Sums sums;
+    sums.start();
+    if (aligned) add_chunk<true>(from, length, sums);
+    else add_chunk<false>(from, length, sums);
+    const bool nonfinite = __syncthreads_or(sums.poison != sums.poison) != 0;
+    join_sums(sums, by_warp, totals);
+    if (!nonfinite && derivable(totals)) {
+        write_sums(totals, length, result, chunks);
+    } else {
+        const Element* shifted[lanes];
+        for (int k = 0; k < lanes; ++k) shifted[k] = others[k] + base;
+        careful_chunk(reference + base, shifted, length, begin, by_warp, result, chunks);
     }
 }
 

@@ -134,6 +134,29 @@ class Exact:
                     different += int((result.get().view(np.uint64) != expected.view(np.uint64)).sum())
         self.report.check("float64", f"{tested:,} results", different == 0, f"{different} differ")
 
+    def subnormal(self) -> None:
+        """Coefficients so low that values are subnormal in float32; every such number, and a sample of the rest."""
+        patterns = np.concatenate([np.arange(1 << 23, dtype=np.uint32), np.arange(0, 1 << 31, 4099, dtype=np.uint32)])
+        data = np.concatenate([patterns, patterns | np.uint32(1 << 31)]).view(np.float32)
+        wrong: list[str] = []
+        for bits, deltas in ((8, (-2010, -2150, -2300)), (16, (-16010, -17400, -19000))):
+            for delta in deltas:
+                expected, parameter = data.copy(), Parameter.of(APPLY_ONLY, block_of(delta))
+                self.on_cpu(self.reference, expected, bits, parameter)
+                on_gpu = cupy.asarray(data)
+                by_cupy = self.kernels.apply(on_gpu, bits, delta)
+                assert self.on_gpu(on_gpu, bits, parameter) == SUCCESS
+                for name, result in (("libgfpq_gpu", on_gpu), ("CuPy", by_cupy)):
+                    differ = int((result.get().view(np.uint32) != expected.view(np.uint32)).sum())
+                    if differ:
+                        wrong.append(f"{name} {bits} bit, delta {delta}: {differ} of {data.size}")
+        found = [self.kernels.extremes(cupy.asarray(data[:count])).largest for count in (2, 100, 1 << 23)]
+        if found != [float(data[count - 1]) for count in (2, 100, 1 << 23)]:
+            wrong.append(f"largest magnitudes {found}")
+        self.report.check(
+            "subnormal", f"{data.size:,} numbers, six coefficients, both paths", not wrong, "; ".join(wrong)
+        )
+
     # ------------------------------------------------------------------------------------------------- recorded calls
 
     def recorded(self) -> None:
@@ -279,22 +302,35 @@ class Exact:
         """The sums of the similarity kernel against NumPy's, and their independence of batch and alignment."""
         rng = np.random.default_rng(11)
         wrong: list[str] = []
+        shapes = ((1, 1, 1), (3, 1000, 1), (2, 16385, 3), (5, 70001, 2), (1, 1 << 20, 4), (2, 40000, 9))
         for dtype in (np.float32, np.float64):
-            for samples, size, lanes in ((1, 1, 1), (3, 1000, 1), (2, 16385, 3), (5, 70001, 2), (1, 1 << 20, 4)):
-                x = rng.standard_normal((samples, size)).astype(dtype)
-                ys = [(x + 0.01 * rng.standard_normal(x.shape)).astype(dtype) for _ in range(lanes)]
-                if size > 100:
-                    x[0, 17], ys[0][0, 40], ys[-1][-1, 99] = np.nan, np.inf, -np.inf
-                sums, products = self.kernels.similarity(cupy.asarray(x), [cupy.asarray(y) for y in ys])
-                label = f"{np.dtype(dtype)} {samples}x{size} lanes={lanes}"
-                if not agrees(x, ys, sums.get(), products.get()):
-                    wrong.append(label)
-                shifted = cupy.empty(x.size + 1, dtype)[1:].reshape(x.shape)
-                shifted[...] = cupy.asarray(x)
-                again, _ = self.kernels.similarity(shifted[:1], [cupy.asarray(y[:1]) for y in ys])
-                if again.get().tobytes() != sums[:1].get().tobytes():
-                    wrong.append(f"{label}: other bits for another batch and alignment")
+            for kind in ("alike", "not finite", "far apart", "subnormal"):
+                for samples, size, lanes in shapes:
+                    x, ys = _tensors(rng, kind, (samples, size), lanes, np.dtype(dtype))
+                    sums, products = self.kernels.similarity(cupy.asarray(x), [cupy.asarray(y) for y in ys])
+                    label = f"{kind} {np.dtype(dtype)} {samples}x{size} lanes={lanes}"
+                    if not agrees(x, ys, sums.get(), products.get()):
+                        wrong.append(label)
+                    shifted = cupy.empty(x.size + 1, dtype)[1:].reshape(x.shape)
+                    shifted[...] = cupy.asarray(x)
+                    again, _ = self.kernels.similarity(shifted[:1], [cupy.asarray(y[:1]) for y in ys])
+                    if again.get().tobytes() != sums[:1].get().tobytes():
+                        wrong.append(f"{label}: other bits for another batch and alignment")
         self.report.check("similarity", "sums, products, non-finite elements", not wrong, "; ".join(wrong))
+
+
+def _tensors(
+    rng: np.random.Generator, kind: str, shape: tuple[int, int], lanes: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+    """A reference and lanes that are easy, or hard in one way."""
+    scale = 1e-41 if kind == "subnormal" else 1.0
+    x = (scale * rng.standard_normal(shape)).astype(dtype)
+    ys = [(x + scale * 0.01 * rng.standard_normal(shape)).astype(dtype) for _ in range(lanes)]
+    if kind == "not finite" and shape[1] > 100:
+        x[0, 17], ys[0][0, 40], ys[-1][-1, 99] = np.nan, np.inf, -np.inf
+    if kind == "far apart":
+        ys[-1] = (1e-9 * ys[-1]).astype(dtype)
+    return x, ys
 
 
 def agrees(x: NDArray[Any], ys: list[NDArray[Any]], sums: NDArray[Any], products: NDArray[Any]) -> bool:
@@ -314,13 +350,17 @@ def agrees(x: NDArray[Any], ys: list[NDArray[Any]], sums: NDArray[Any], products
                 (~np.isfinite(x[sample])).sum(), (~np.isfinite(y[sample])).sum(), bad[0] if bad.size else -1,
                 (x[sample].view(word) != y[sample].view(word)).sum(),
             ]  # fmt: skip
-            scale = np.sqrt((p * p).sum() + (q * q).sum()) * np.sqrt(x.shape[1])
-            if not np.allclose(sums[sample, lane], expected, rtol=1e-12, atol=1e-13 * scale):
+            # A sum's rounding is relative to the sum of magnitudes; what is squared has its own scale.
+            sizes, counts = (np.abs(p).sum(), np.abs(q).sum(), np.abs(d).sum()), np.zeros(len(expected))
+            counts[[1, 2, 6]] = sizes
+            counts[5] = np.sqrt((p * p).sum() * (q * q).sum())
+            if not (np.abs(sums[sample, lane] - expected) <= 1e-12 * np.abs(expected) + 1e-12 * counts).all():
                 return False
         for i in range(len(ys)):
             for j in range(len(ys)):
                 fine = np.isfinite(errors[i][sample]) & np.isfinite(errors[j][sample])
                 expected_product = (errors[i][sample][fine] * errors[j][sample][fine]).sum()
-                if not np.isclose(products[sample, i, j], expected_product, rtol=1e-11, atol=1e-13):
+                largest = np.abs(errors[i][sample][fine] * errors[j][sample][fine]).sum()
+                if not np.isclose(products[sample, i, j], expected_product, rtol=0, atol=1e-12 * largest):
                     return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -145,15 +146,58 @@ class Speed:
         third[...] = data - np.float32(0.02)
         del noise
         x, y, z = (array.reshape(1, elements) for array in (data, second, third))
-        for name, lanes in (("one lane", [y]), ("two lanes", [y, z])):
+        for name, lanes in (("one lane", [y]), ("two lanes", [y, z]), ("three lanes", [y, z, x])):
             self._measure(
                 f"similarity, {name}",
                 (elements, 4 + 4 * len(lanes)),
                 lambda lanes=lanes: self.kernels.similarity(x, lanes),
                 calls=calls,
                 baseline=baseline,
-                goal=0.9,
+                goal=0.9 if len(lanes) < 3 else None,
             )
+
+    def similarity_variants(self) -> None:
+        """The similarity kernel with other depths, residencies and chunks: which are best on this GPU."""
+        lines = []
+        for elements in SIZES:
+            arrays = [cupy.random.default_rng(seed).standard_normal(elements, dtype=cupy.float32) for seed in range(3)]
+            calls = 100 if elements < 1 << 25 else 10
+            read = cupy.RawKernel(READ, "read_all")
+            blocks = cupy.cuda.Device().attributes["MultiProcessorCount"] * 4
+            arguments = (arrays[0], np.uint64(elements // 4), cupy.zeros(1, cupy.uint32))
+            read_us = time_us(functools.partial(read, (blocks,), (512,), arguments), calls, 3)
+            for lanes in (1, 2, 3):
+                for depth in (1, 2, 4):
+                    for resident in (2, 3, 4, 6):
+                        times = self._similarity_variant([arrays[0], *arrays][: lanes + 1], depth, resident, calls)
+                        ideal = read_us * (lanes + 1)
+                        text = ", ".join(f"chunk {chunk >> 10}K {ideal / us:.3f}" for chunk, us in times.items())
+                        lines.append(f"{elements:>11} lanes {lanes} depth {depth} resident {resident}: {text}")
+                        print("   " + lines[-1], flush=True)
+            del arrays
+            cupy.get_default_memory_pool().free_all_blocks()
+        self.report.texts["variants of the similarity kernel, ratio to a plain read"] = "\n".join(lines)
+
+    def _similarity_variant(self, arrays: list[Any], depth: int, resident: int, calls: int) -> dict[int, float]:
+        lanes, size = len(arrays) - 1, arrays[0].size
+        text = self.kernels.similarity_source(lanes, "float32", GFPQ_DEPTH=depth, GFPQ_RESIDENT=resident)
+        module = cupy.RawModule(code=text, options=("-std=c++17",))
+        add, join = module.get_function("gfpq_similarity_chunks"), module.get_function("gfpq_similarity_join")
+        width = lanes * 20 + lanes * lanes
+        sums, products = cupy.empty(lanes * 20), cupy.empty(lanes * lanes)
+        times = {}
+        for chunk in (1 << 13, 1 << 14, 1 << 15, 1 << 16):
+            chunks = -(-size // chunk)
+            partial = cupy.empty((width, chunks))
+            first = (*arrays, np.uint64(size), np.uint64(chunk), partial)
+            second = (partial, np.uint64(chunks), sums, products)
+
+            def work(chunks: int = chunks, first: Any = first, second: Any = second) -> None:
+                add((chunks, 1), (256,), first)
+                join((width, 1), (256,), second)
+
+            times[chunk] = time_us(work, calls, 3)
+        return times
 
     def variants(self) -> None:
         """APPLY at 8 and 16 bit with other block sizes and unrolling: which are best on this GPU."""
