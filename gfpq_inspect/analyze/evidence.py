@@ -43,7 +43,7 @@ def data_coefficients(
         magnitude = float(magnitudes[index]) if magnitudes is not None else seen.magnitude
         for layer in point.layers:
             place = _Place(layer, tensor, "data", point.side)
-            rows.append(_row(place, point.format, point.bits, calibrated, seen, magnitude))
+            rows.append(_row(place, point.format, point.bits, calibrated, seen=seen, magnitude=magnitude))
     return rows
 
 
@@ -62,6 +62,7 @@ def _row(
     number_format: NumberFormat,
     bits: int,
     coefficient: Any,
+    *,
     seen: PointEvidence,
     magnitude: float,
     on_grid: bool | None = None,
@@ -134,4 +135,4 @@ def weight_coefficients(models: Mapping[Side, Model], weights: WeightTable) -> l
 def _weight_row(place: _Place, entry: QuantizedWeight) -> Coefficient:
     chosen = entry.format
     seen = point_evidence(as_floating(entry.stored), as_floating(entry.quantized), chosen, entry.delta)
-    return _row(place, chosen, entry.bits, entry.delta, seen, entry.magnitude, entry.on_grid)
+    return _row(place, chosen, entry.bits, entry.delta, seen=seen, magnitude=entry.magnitude, on_grid=entry.on_grid)

@@ -93,7 +93,7 @@ class WeightTable:
                     else:
                         assert run_format is not None
                         chosen = layer_format(run_format, layer.quantization)
-                        entry = _quantize(layer, name, chosen, stored, axes.get(name), model)
+                        entry = _quantize(layer, name, chosen, stored, axis=axes.get(name), model=model)
                     self._entries[side, name, width] = entry
 
     def get(self, side: Side, initializer: str, bits: int) -> QuantizedWeight:
@@ -161,7 +161,7 @@ def as_working(array: Array) -> Array:
 
 
 def _quantize(
-    layer: Layer, name: str, chosen: NumberFormat, stored: Array, axis: int | None, model: Model
+    layer: Layer, name: str, chosen: NumberFormat, stored: Array, *, axis: int | None, model: Model
 ) -> QuantizedWeight:
     working = as_working(stored)
     magnitude, nonfinite = kernels.largest_magnitude(working)

@@ -194,7 +194,14 @@ class LayeredEngine:
         measurement = self._row_measurer.empty(samples)
         lanes = self.experiment.lanes
         live: dict[str, Tensors] = {lane.name: _given(feeds, lane.side) for lane in lanes}
-        quantizer = Quantizer(self._points, self._formats, deltas, samples, self._constants, measurement.evidence)
+        quantizer = Quantizer(
+            self._points,
+            self._formats,
+            deltas,
+            samples=samples,
+            constants=self._constants,
+            evidence=measurement.evidence,
+        )
         for action in self._plan:
             if action.step is not None:
                 self._run_lanes(action.step, live, quantizer, samples)

@@ -32,6 +32,7 @@ class Quantizer:
         points: Mapping[tuple[Side, str, int], int],
         formats: Sequence[NumberFormat],
         deltas: Sequence[Any] | None,
+        *,
         samples: int,
         constants: Collection[tuple[Side, str]],
         evidence: Sequence[PointEvidence],
