@@ -144,7 +144,7 @@ CodeStatistics code_statistics(const T* data, std::size_t count, const Grid& gri
             }
             ++part.finite;
             part.zeros += magnitude == 0.0 ? 1u : 0u;
-            part.snapped += (magnitude > top) & (magnitude < above) ? 1u : 0u;
+            part.snapped += magnitude > top && magnitude < above ? 1u : 0u;
             part.beyond += magnitude >= above ? 1u : 0u;
             const int code = coder(data[i]);
             if (code == kZero) ++part.flushed;  // zeros among them, taken off below

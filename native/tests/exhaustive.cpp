@@ -3,7 +3,7 @@
 //   gfpq_exhaustive [--stride N] [--bits 8|16] [--delta D]
 //
 // --stride N   take every N-th pattern (an odd number meets all exponents and mantissas alike); default 1: all
-// --bits, --delta   one width, one coefficient; default: both widths, several coefficients
+// --bits, --delta   one width, one coefficient; default: both widths, three coefficients each
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -79,8 +79,7 @@ int main(int argc, char** argv) {
     for (unsigned width : {8u, 16u}) {
         if (only_bits != 0 && only_bits != width) continue;
         const Grid& grid = *grid_of(width);
-        const int steps = grid.steps_per_octave;
-        std::vector<int> deltas{3 * steps + steps / 5 - grid.highest_code, -grid.highest_code, 100, grid.delta_low, grid.delta_high};
+        std::vector<int> deltas{width == 8 ? -77 : -1002, 100, grid.delta_low};
         if (!only_delta.empty()) deltas = {std::atoi(only_delta.c_str())};
         for (const int delta : deltas) {
             const auto start = std::chrono::steady_clock::now();
