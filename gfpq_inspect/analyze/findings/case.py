@@ -130,6 +130,10 @@ class Case:
         """Row of a layer."""
         return self.row_of.get((side, layer), layer)
 
+    def row_key_of_first(self, layer: str) -> str:
+        """Row of a layer of the first model."""
+        return self.row_key(Side.FIRST, layer)
+
     @cached_property
     def row_index(self) -> dict[str, int]:
         """Row key to its place."""

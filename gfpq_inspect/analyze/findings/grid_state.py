@@ -1,0 +1,64 @@
+"""How each weight of the second model lies on the grid: shared by the checks of fine-tuned models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gfpq_inspect.analyze.findings.bit_width import stored_width
+from gfpq_inspect.analyze.findings.case import Case, main_weight
+from gfpq_inspect.analyze.lanes import Side
+from gfpq_inspect.models.model import LayerKind
+from gfpq_inspect.quantize import kernels
+
+
+@dataclass(frozen=True)
+class GridState:
+    """One weight of the second model.
+
+    Attributes:
+        row: Row of its layer.
+        type: Layer type.
+        wanted: Bit width of the run for it.
+        stored: Bit width of the grid that it lies on, or None.
+        share: Share of its non-zero values on the grid of the wanted width.
+        folded: BatchNorm or the like was folded into it.
+    """
+
+    row: str
+    type: str
+    wanted: int
+    stored: int | None
+    share: float
+    folded: bool
+
+
+def grid_states(case: Case) -> list[GridState]:
+    """All quantized weights of the second model, in order; worked out once a case."""
+    known: list[GridState] | None = case.notes.get("grid states")
+    if known is None:
+        known = case.notes["grid states"] = _states(case)
+    return known
+
+
+def _states(case: Case) -> list[GridState]:
+    if case.second is None or case.bits is None:
+        return []
+    states = []
+    for layer in case.second.layers:
+        name = main_weight(layer)
+        if name is None or layer.quantization is None or not layer.quantization.weights:
+            continue
+        wanted = layer.quantization.bits or case.bits
+        stored = case.experiment.weights.get(Side.SECOND, name, wanted).stored
+        working = stored if stored.dtype in (np.float32, np.float64) else stored.astype(np.float32)
+        share = kernels.grid_fit(working, wanted).share
+        key = case.row_key(Side.SECOND, layer.key)
+        states.append(GridState(key, layer.type, wanted, stored_width(working), share, bool(layer.folded)))
+    return states
+
+
+def has_quant_layers(case: Case) -> bool:
+    """Whether the second model is quantized at Quant layers of its own: it then was fine-tuned for the chip."""
+    return case.second is not None and any(layer.kind is LayerKind.QUANT for layer in case.second.layers)
