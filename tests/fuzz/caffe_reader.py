@@ -54,8 +54,8 @@ def main() -> None:
     """Fuzz until stopped."""
     import atheris
 
-    # An editable install finds the package by a loader of its own, which atheris cannot instrument.
-    sys.meta_path[:] = [finder for finder in sys.meta_path if "Redirecting" not in type(finder).__name__]
+    # An editable install finds the package by a loader of its own, which atheris cannot instrument: ask it last.
+    sys.meta_path.sort(key=lambda finder: "Redirecting" in type(finder).__name__)
     sys.path.insert(0, str(ROOT))
     with atheris.instrument_imports(include=["gfpq_inspect"]):
         import gfpq_inspect.models.caffe.network  # noqa: F401  (imported to be instrumented)

@@ -14,6 +14,7 @@ from gfpq_inspect.errors import ModelError
 from gfpq_inspect.models.caffe.caffemodel import read_caffemodel
 from gfpq_inspect.models.caffe.network import read_network
 from tests.fuzz.caffe_reader import read_binary_file, read_text_file
+from tests.models.caffe.wire_bytes import chunk, varint
 
 QUIET = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NETS = ("layers4d", "quirks", "recurrent_misc", "ssd", "train_val", "v0_format", "v1_format")
@@ -83,25 +84,21 @@ def wire_message(depth: int) -> st.SearchStrategy[bytes]:
     leaf = st.one_of(st.binary(max_size=12), st.sampled_from([b"a", b"ReLU", b"Quant", b"Split", b"Input", b"Pooling"]))
     content = leaf if depth == 0 else st.one_of(leaf, wire_message(depth - 1))
     field = st.one_of(
-        st.tuples(numbers, content).map(lambda pair: _varint(pair[0] << 3 | 2) + _varint(len(pair[1])) + pair[1]),
-        st.tuples(numbers, st.integers(0, 2**64 - 1)).map(lambda pair: _varint(pair[0] << 3) + _varint(pair[1])),
-        st.tuples(numbers, st.binary(min_size=4, max_size=4)).map(lambda pair: _varint(pair[0] << 3 | 5) + pair[1]),
+        st.tuples(numbers, content).map(lambda pair: chunk(pair[0], pair[1])),
+        st.tuples(numbers, st.integers(0, 2**64 - 1)).map(lambda pair: varint(pair[0] << 3) + varint(pair[1])),
+        st.tuples(numbers, st.binary(min_size=4, max_size=4)).map(lambda pair: varint(pair[0] << 3 | 5) + pair[1]),
     )
     return st.lists(field, max_size=6).map(b"".join)
-
-
-def _varint(value: int) -> bytes:
-    out = b""
-    while value > 0x7F:
-        out += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return out + bytes([value])
 
 
 @QUIET
 @given(wire_message(4))
 def test_random_messages(tmp_path: Path, content: bytes) -> None:
     read_binary_file(content, tmp_path)
+    read_binary_file(content + chunk(100, chunk(2, "ReLU"), chunk(3, "a"), chunk(4, "b")), tmp_path)
+    for kind in ("Pooling", "Quant", "Reshape", "Split"):
+        read_binary_file(chunk(100, chunk(2, kind), chunk(3, "a"), chunk(4, "b"), content), tmp_path)
+    read_binary_file(chunk(2, chunk(2, "a"), chunk(3, "b"), content), tmp_path)
 
 
 def mutations(content: bytes, count: int, seed: int) -> list[bytes]:

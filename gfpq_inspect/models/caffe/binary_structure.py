@@ -8,6 +8,7 @@ is not public.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from dataclasses import dataclass, field
 
@@ -168,7 +169,8 @@ def read_structure(buffer: Buffer, path: str, problems: Problems, types: KnownTy
         elif known.name == "layers" and item.wire == wire.LENGTH:
             root.add("layers", decoder.decode(v1, item.start, item.end, strict=False))
         elif known.name in ("name", "input", "input_dim", "input_shape"):
-            decoder.add(root, net, known, item, strict=False)
+            with contextlib.suppress(_MisfitError):
+                decoder.add(root, net, known, item, strict=False)
     notes = ["parameters come from the caffemodel, by the field numbers of BVLC Caffe and its SSD fork"]
     undone = _undo_automatic_splits(root)
     if undone:

@@ -85,6 +85,14 @@ def test_automatic_splits_are_undone(tmp_path: Path) -> None:
     assert [(split.name, split.readers) for split in network.net.splits] == [("data_data_0_split", 2)]
 
 
+def test_fields_of_a_wrong_kind_are_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path, DATA, one("ReLU"), number(1, 5), chunk(4, b"\x80"), tag(3, 5) + b"1234")
+    with pytest.raises(ModelError, match="structure that cannot be read: a number is cut off"):
+        read_network(path)
+    path = write(tmp_path, DATA, one("ReLU"), number(1, 5), number(3, 5), number(8, 1))
+    assert [layer.key for layer in read_network(path).net.layers] == ["data", "l"]
+
+
 def test_the_phase_it_was_trained_in_does_not_count(tmp_path: Path) -> None:
     train = number(10, 0)
     rules = chunk(8, number(1, 0))
