@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gfpq_inspect.analyze.findings.case import Snapshot
 from gfpq_inspect.analyze.session import ComparisonRequest
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
-from gfpq_inspect.errors import UsageError
+from gfpq_inspect.errors import InputError, UsageError
 from gfpq_inspect.inputs.opening import open_inputs
 from gfpq_inspect.inputs.options import InputOptions, resolve_input_shapes
 from gfpq_inspect.inputs.transform import with_prototxt_defaults
@@ -35,6 +37,8 @@ class ComparisonOptions:
         judge: 'default', 'total' or the name of a comparison.
         fold: Fold BatchNorm, Scale and Bias first: the deployment view.
         workers: Batches in flight.
+        master: The float master that the second network's fine-tuning kept, or None.
+        snapshots: Folder with snapshots of that fine-tuning, or None.
         allow_missing: Layers without stored weights keep Caffe's filler values.
         allow_unknown_fields: Unknown prototxt fields are ignored.
         command: As it was typed, for the record.
@@ -54,6 +58,8 @@ class ComparisonOptions:
     judge: str = "default"
     fold: bool = False
     workers: int = 2
+    master: Path | None = None
+    snapshots: Path | None = None
     allow_missing: bool = False
     allow_unknown_fields: bool = False
     command: str = ""
@@ -81,6 +87,7 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
     shapes_first, shapes_second = _input_shapes(options, first, second)
     first_model = build(first, shapes_first, fold=options.fold)
     second_model = None if second is None else build(second, shapes_second, fold=options.fold)
+    history = _history(options, shapes_first if second is None else shapes_second)
     preprocessing = _with_prototxt_defaults(options.preprocessing, first_model)
     source = open_inputs(options.inputs, first_model.inputs, preprocessing, batchable=first_model.batchable)
     return ComparisonRequest(
@@ -93,9 +100,50 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
         judge=options.judge,
         workers=options.workers,
         view="folded" if options.fold else "as stored",
+        master=history.master,
+        snapshots=history.snapshots,
         command=options.command,
         timing=options.timing,
     )
+
+
+@dataclass(frozen=True)
+class _History:
+    master: Model | None
+    snapshots: tuple[Snapshot, ...]
+
+
+def _history(options: ComparisonOptions, shapes: Mapping[str, tuple[int, ...]]) -> _History:
+    """The float master and the snapshots, with the structure of the second network where they bring none."""
+    whose, structure = options.second, options.second_structure
+    if whose is None:
+        whose, structure = options.first, options.first_structure
+
+    def opened(path: Path) -> Model:
+        return build(_open(options, path, None, whose, structure), shapes, fold=options.fold)
+
+    master = opened(options.master) if options.master is not None else None
+    snapshots = snapshot_files(options.snapshots) if options.snapshots is not None else []
+    return _History(master, tuple(Snapshot(path.name, opened(path)) for path in snapshots))
+
+
+def snapshot_files(folder: Path) -> list[Path]:
+    """Weight files of a folder in the order of training: by the last number in their names, as Caffe's solver gives it.
+
+    Raises:
+        InputError: There is no such folder, or it holds no weights.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; --snapshots takes the folder that the solver writes to.")
+    files = [path for path in folder.iterdir() if path.name.endswith((".caffemodel", ".caffemodel.h5", ".onnx"))]
+    if not files:
+        raise InputError(f"{folder} holds no .caffemodel, .caffemodel.h5 or .onnx; give the folder of the snapshots.")
+
+    def step(path: Path) -> tuple[int, str]:
+        numbers = re.findall(r"[0-9]+", path.name.removesuffix(".h5"))
+        return (int(numbers[-1]) if numbers else -1, path.name)
+
+    return sorted(files, key=step)
 
 
 def build(network: Network, shapes: Mapping[str, tuple[int, ...]], *, fold: bool = False) -> Model:

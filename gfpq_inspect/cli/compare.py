@@ -54,6 +54,12 @@ def compare(
     fold: Annotated[
         bool, typer.Option("--fold", help="Fold BatchNorm, Scale and Bias first, as the chip's compiler does.")
     ] = False,
+    master: Annotated[
+        Path | None, typer.Option(help="The float master that fine-tuning QUANT kept: for findings on training.")
+    ] = None,
+    snapshots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of snapshots of that fine-tuning, for the same.")
+    ] = None,
     inputs: Inputs = None,
     nnie_cfg: NnieConfiguration = None,
     mean: Mean = None,
@@ -120,6 +126,8 @@ def compare(
         threshold=threshold,
         judge=judge,
         fold=fold,
+        master=master,
+        snapshots=snapshots,
         workers=workers,
         allow_missing=allow_missing,
         allow_unknown_fields=allow_unknown_fields,
