@@ -42,6 +42,15 @@ def test_wheel_has_every_module_and_asset(wheel: Path) -> None:
 
 
 @pytest.mark.slow
+def test_wheel_has_exactly_the_pages_files(wheel: Path) -> None:
+    room = "gfpq_inspect/report/reports/"
+    packed = {name.removeprefix(room) for name in zipfile.ZipFile(wheel).namelist() if name.startswith(room)}
+    folders = ("template", "modules", "schema")
+    files = {path for folder in folders for path in (ROOT / "reports" / folder).rglob("*") if path.is_file()}
+    assert packed == {path.relative_to(ROOT / "reports").as_posix() for path in files}
+
+
+@pytest.mark.slow
 def test_wheel_has_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     top = {PurePosixPath(name).parts[0] for name in names}
