@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from gfpq_inspect.analyze.engine.interface import Array, Experiment, Measurement
 from gfpq_inspect.analyze.engine.quantizer import delta_of
 from gfpq_inspect.analyze.engine.rows import LiveTensors
 from gfpq_inspect.analyze.engine.tensors import as_floating, is_floating
+from gfpq_inspect.analyze.histograms import ValueHistograms, histograms
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.quantize import kernels
 
@@ -84,6 +85,7 @@ class ChannelEvidence:
         dropped: Tables that were given up: the number of channels differs between samples.
         first_tensors: Row index to a digest of the first sample's float tensor.
         varying: Row indices whose float tensor differs between samples.
+        histograms: Row index to histograms of the float and the deployed tensor, and the worst elements.
     """
 
     rows: dict[tuple[int, str], Table] = field(default_factory=dict)
@@ -92,6 +94,7 @@ class ChannelEvidence:
     dropped: set[tuple[int, str]] = field(default_factory=set)
     first_tensors: dict[int, bytes] = field(default_factory=dict)
     varying: set[int] = field(default_factory=set)
+    histograms: dict[int, ValueHistograms] = field(default_factory=dict)
 
     def add(self, other: ChannelEvidence) -> None:
         """Add the next sample's; samples must come in order."""
@@ -112,7 +115,17 @@ class ChannelEvidence:
         for index, digest in other.first_tensors.items():
             if self.first_tensors.setdefault(index, digest) != digest:
                 self.varying.add(index)
+        for index, counted in other.histograms.items():
+            if index in self.histograms:
+                self.histograms[index].add(counted)
+            else:
+                self.histograms[index] = counted
         self.samples += other.samples
+
+    def number(self, sample: int) -> None:
+        """Say which sample of the set this is, where it holds a single one."""
+        for counted in self.histograms.values():
+            counted.worst = [replace(one, sample=sample) for one in counted.worst]
 
 
 def merge(one: Table, other: Table) -> Table:
@@ -236,6 +249,8 @@ class ChannelMeasurer:
                 )
                 if is_floating(x) and is_floating(y) and x.shape == y.shape and x.size:
                     tables.rows[index, name] = channel_table(x, y)
+                    if name in ("both", "tuned"):
+                        tables.histograms[index] = histograms(x, y, 0)
         for side, value in row.values.items():
             array = live[self._float[side]][side, value]
             if not is_floating(array) or not array.size:

@@ -63,6 +63,7 @@ def gather_evidence(
     def work(batch: Batch) -> EvidenceMeasurement:
         measured = reduced.measure(batch.feeds, batch.samples, deltas)
         assert isinstance(measured, EvidenceMeasurement)
+        measured.channels.number(batch.first)
         return measured
 
     chosen = _Chosen(feeder, max(1, count // most), most)

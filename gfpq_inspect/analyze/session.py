@@ -23,6 +23,7 @@ from gfpq_inspect.analyze.batches import (
     stacking_holds,
 )
 from gfpq_inspect.analyze.calibration import Calibration
+from gfpq_inspect.analyze.details import layer_details, with_evidence
 from gfpq_inspect.analyze.diagnose import diagnose, gather_evidence
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
@@ -171,7 +172,9 @@ class _Session:
         findings: tuple[Finding, ...] = ()
         if not partial:  # who interrupts a run does not wait for another pass
             with self._clock.phase("diagnose"), _one_thread_a_worker(request.workers):
-                findings = diagnose(self._case(setup, rows, coefficients, deltas), self._progress)
+                case = self._case(setup, rows, coefficients, deltas)
+                findings = diagnose(case, self._progress)
+                details = with_evidence(details, layer_details(case, request.source.identities), case.evidence.samples)
         return Result(
             run=self._record(setup, collected.samples),
             comparisons=self._comparisons,

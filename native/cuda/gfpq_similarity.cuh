@@ -250,50 +250,90 @@ __device__ __forceinline__ void add_chunk(const Buffers& from, Word length, Sums
     }
 }
 
-// Columns of a block's sums on their way to thread 0: those of the reference, of every lane, and the products.
-enum ReferenceColumn { in_x, in_xx, in_low, in_high, reference_columns };
-enum LaneColumn { in_yy, in_d, in_dd, in_abs_d, in_largest_d, in_low_y, in_high_y, in_unequal, lane_columns };
-enum { columns = reference_columns + lanes * lane_columns + pairs };
+// Columns of a block's sums on their way to thread 0. First those that add, in batches of eight, then those of which the
+// largest counts (a minimum is the largest with its sign changed).
+enum { batch = 8 };
+enum AddedColumn { in_x, in_xx, added_of_reference };
+enum AddedLaneColumn { in_yy, in_d, in_dd, in_abs_d, in_unequal, added_of_lane };
+enum LargestColumn { in_poison, in_low, in_high, largest_of_reference };
+enum LargestLaneColumn { in_largest_d, in_low_y, in_high_y, largest_of_lane };
+enum {
+    added_columns = (added_of_reference + lanes * added_of_lane + pairs + batch - 1) / batch * batch,
+    largest_columns = (largest_of_reference + lanes * largest_of_lane + batch - 1) / batch * batch,
+    columns = added_columns + largest_columns,
+};
 
-__device__ __forceinline__ int rule_of(int column) {
-    if (column >= reference_columns + lanes * lane_columns) return count;
-    if (column < reference_columns) return column == in_low ? min_x : column == in_high ? max_x : (int)count;
-    const int place = (column - reference_columns) % lane_columns;
-    return place == in_low_y ? min_y : place == in_high_y ? max_y : place == in_largest_d ? max_abs_d : (int)count;
+__device__ __forceinline__ int added(int k, int which) { return added_of_reference + k * added_of_lane + which; }
+__device__ __forceinline__ int added_product(int pair) { return added_of_reference + lanes * added_of_lane + pair; }
+__device__ __forceinline__ int largest(int which) { return added_columns + which; }
+__device__ __forceinline__ int largest(int k, int which) {
+    return added_columns + largest_of_reference + k * largest_of_lane + which;
+}
+
+template <bool ADD>
+__device__ __forceinline__ double join_two(double a, double b) {
+    return ADD ? a + b : larger(a, b);
+}
+
+// Joins eight columns over the warp: each thread passes on half of its columns at every step, so that nine exchanges do
+// what would be forty. Every fourth thread ends with one column.
+template <bool ADD>
+__device__ __forceinline__ void join_batch(double* column, int first, double* by_warp) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int half = batch / 2, distance = 16; half > 0; half /= 2, distance /= 2) {
+        const bool upper = (lane & distance) != 0;
+#pragma unroll
+        for (int i = 0; i < half; ++i) {
+            const double passed = upper ? column[i] : column[i + half];
+            const double kept = upper ? column[i + half] : column[i];
+            column[i] = join_two<ADD>(kept, __shfl_xor_sync(0xFFFFFFFFu, passed, distance));
+        }
+    }
+    double value = column[0];
+#pragma unroll
+    for (int distance = 32 / batch / 2; distance > 0; distance /= 2) {
+        value = join_two<ADD>(value, __shfl_xor_sync(0xFFFFFFFFu, value, distance));
+    }
+    if (lane % (32 / batch) == 0) by_warp[(first + lane / (32 / batch)) * warps + threadIdx.x / 32] = value;
 }
 
 // Joins what the threads hold; `totals` gets `columns` numbers, which all threads may read.
 __device__ __forceinline__ void join_sums(const Sums& sums, double* by_warp, double* totals) {
-    const int warp = threadIdx.x / 32;
-    const bool first = threadIdx.x % 32 == 0;
-    const auto put = [&](int column, int rule, double value) {
-        value = join_warp(rule, value);
-        if (first) by_warp[column * warps + warp] = value;
-    };
-    put(in_x, count, sums.x);
-    put(in_xx, count, sums.xx);
-    put(in_low, min_x, widen(sums.low));
-    put(in_high, max_x, widen(sums.high));
+    double column[columns];
+#pragma unroll
+    for (int i = 0; i < columns; ++i) column[i] = 0.0;
+    column[in_x] = sums.x;
+    column[in_xx] = sums.xx;
+    column[largest(in_poison)] = sums.poison != sums.poison ? 1.0 : 0.0;
+    column[largest(in_low)] = -widen(sums.low);
+    column[largest(in_high)] = widen(sums.high);
 #pragma unroll
     for (int k = 0; k < lanes; ++k) {
         const LaneSums& lane = sums.lane[k];
-        const int base = reference_columns + k * lane_columns;
-        put(base + in_yy, count, lane.yy);
-        put(base + in_d, count, lane.d);
-        put(base + in_dd, count, lane.dd);
-        put(base + in_abs_d, count, lane.abs_d);
-        put(base + in_largest_d, max_abs_d, lane.largest_d);
-        put(base + in_low_y, min_y, widen(lane.low));
-        put(base + in_high_y, max_y, widen(lane.high));
-        put(base + in_unequal, count, (double)lane.unequal);
+        column[added(k, in_yy)] = lane.yy;
+        column[added(k, in_d)] = lane.d;
+        column[added(k, in_dd)] = lane.dd;
+        column[added(k, in_abs_d)] = lane.abs_d;
+        column[added(k, in_unequal)] = (double)lane.unequal;
+        column[largest(k, in_largest_d)] = lane.largest_d;
+        column[largest(k, in_low_y)] = -widen(lane.low);
+        column[largest(k, in_high_y)] = widen(lane.high);
     }
 #pragma unroll
-    for (int i = 0; i < pairs; ++i) put(reference_columns + lanes * lane_columns + i, count, sums.product[i]);
+    for (int i = 0; i < pairs; ++i) column[added_product(i)] = sums.product[i];
+#pragma unroll
+    for (int first = 0; first < added_columns; first += batch) join_batch<true>(column + first, first, by_warp);
+#pragma unroll
+    for (int first = added_columns; first < columns; first += batch) join_batch<false>(column + first, first, by_warp);
     __syncthreads();
-    for (int column = threadIdx.x; column < columns; column += threads) {
-        double value = by_warp[column * warps];
-        for (int w = 1; w < warps; ++w) value = join(rule_of(column), value, by_warp[column * warps + w]);
-        totals[column] = value;
+    for (int i = threadIdx.x; i < columns; i += threads) {
+        double value = by_warp[i * warps];
+        for (int w = 1; w < warps; ++w) {
+            const double other = by_warp[i * warps + w];
+            value = i < added_columns ? value + other : larger(value, other);
+        }
+        totals[i] = value;
     }
     __syncthreads();
 }
@@ -304,33 +344,35 @@ __device__ __forceinline__ bool derivable(const double* totals) {
     const double xx = totals[in_xx];
     bool fine = is_finite(xx);
     for (int k = 0; k < lanes; ++k) {
-        const double yy = totals[reference_columns + k * lane_columns + in_yy];
+        const double yy = totals[added(k, in_yy)];
         fine = fine && is_finite(yy) && (xx < yy ? xx : yy) >= 1e-8 * (xx < yy ? yy : xx);
     }
     return fine;
 }
 
 __device__ __forceinline__ double field_from(const double* totals, int k, int which, Word length) {
-    const double* lane = totals + reference_columns + k * lane_columns;
+    const double low = -totals[largest(in_low)], high = totals[largest(in_high)];
+    const double low_y = -totals[largest(k, in_low_y)], high_y = totals[largest(k, in_high_y)];
+    const double xx = totals[in_xx], yy = totals[added(k, in_yy)], dd = totals[added(k, in_dd)];
     switch (which) {
         case count: return (double)length;
         case sum_x: return totals[in_x];
-        case sum_y: return totals[in_x] + lane[in_d];
-        case sum_xx: return totals[in_xx];
-        case sum_yy: return lane[in_yy];
-        case sum_xy: return 0.5 * ((totals[in_xx] + lane[in_yy]) - lane[in_dd]);
-        case sum_d: return lane[in_d];
-        case sum_dd: return lane[in_dd];
-        case sum_abs_d: return lane[in_abs_d];
-        case max_abs_d: return lane[in_largest_d];
-        case max_abs_x: return length == 0 ? 0.0 : larger(fabs(totals[in_low]), fabs(totals[in_high]));
-        case max_abs_y: return length == 0 ? 0.0 : larger(fabs(lane[in_low_y]), fabs(lane[in_high_y]));
-        case min_x: return totals[in_low];
-        case max_x: return totals[in_high];
-        case min_y: return lane[in_low_y];
-        case max_y: return lane[in_high_y];
+        case sum_y: return totals[in_x] + totals[added(k, in_d)];
+        case sum_xx: return xx;
+        case sum_yy: return yy;
+        case sum_xy: return 0.5 * ((xx + yy) - dd);
+        case sum_d: return totals[added(k, in_d)];
+        case sum_dd: return dd;
+        case sum_abs_d: return totals[added(k, in_abs_d)];
+        case max_abs_d: return totals[largest(k, in_largest_d)];
+        case max_abs_x: return length == 0 ? 0.0 : larger(fabs(low), fabs(high));
+        case max_abs_y: return length == 0 ? 0.0 : larger(fabs(low_y), fabs(high_y));
+        case min_x: return low;
+        case max_x: return high;
+        case min_y: return low_y;
+        case max_y: return high_y;
         case first_nonfinite: return infinity();
-        case unequal_bits: return lane[in_unequal];
+        case unequal_bits: return totals[added(k, in_unequal)];
         default: return 0.0;
     }
 }
@@ -343,14 +385,14 @@ __device__ __forceinline__ void write_sums(const double* totals, Word length, do
         } else {
             int i = (column - row_width) / lanes, j = (column - row_width) % lanes;
             if (i == j) {
-                value = totals[reference_columns + i * lane_columns + in_dd];
+                value = totals[added(i, in_dd)];
             } else {
                 if (i > j) {
                     const int other = i;
                     i = j;
                     j = other;
                 }
-                value = totals[reference_columns + lanes * lane_columns + i * lanes - i * (i + 1) / 2 + (j - i - 1)];
+                value = totals[added_product(i * lanes - i * (i + 1) / 2 + (j - i - 1))];
             }
         }
         result[column * chunks] = value;
@@ -490,9 +532,8 @@ gfpq_similarity_chunks(const gfpq_similarity::Element* __restrict__ reference, G
     sums.start();
     if (aligned) add_chunk<true>(from, length, sums);
     else add_chunk<false>(from, length, sums);
-    const bool nonfinite = __syncthreads_or(sums.poison != sums.poison) != 0;
     join_sums(sums, by_warp, totals);
-    if (!nonfinite && derivable(totals)) {
+    if (totals[largest(in_poison)] == 0.0 && derivable(totals)) {
         write_sums(totals, length, result, chunks);
     } else {
         const Element* shifted[lanes];

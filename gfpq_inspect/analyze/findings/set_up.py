@@ -11,7 +11,11 @@ from gfpq_inspect.analyze.verdict import passes
 
 _SHARE = 0.5
 _FEWEST = 4
-_ALIKE = 0.15
+_ALIKE = 0.01
+"""Relative distance of weights up to which they are the same but for quantization; training moves them further."""
+
+_AGREES = 0.9995
+"""Cosine from which a layer's inputs are the same: a subtraction behind them makes much of a small difference."""
 
 
 def run(case: Case) -> Outcome:
@@ -45,10 +49,17 @@ def _fails(case: Case, row: LayerRow, comparison: str) -> bool:
     return row.cause == "unmatched" or (scores is not None and not passes(scores, case.threshold))
 
 
+def _agrees(case: Case, row: LayerRow, comparison: str) -> bool:
+    scores = row.scores.get(comparison)
+    if scores is None or scores.cosine is None:
+        return row.cause != "unmatched"
+    return scores.cosine >= _AGREES and passes(scores, case.threshold)
+
+
 def _begins(case: Case, row: LayerRow, comparison: str) -> bool:
     """The layer's inputs agree and its weights are alike, or have another shape, yet its outputs differ."""
     inputs = [case.rows[case.row_index[key]] for key in row.inputs if key in case.row_index]
-    if any(_fails(case, entry, comparison) for entry in inputs):
+    if any(not _agrees(case, entry, comparison) for entry in inputs):
         return False
     pair = next((pair for pair in case.weight_pairs if pair.row == row.key), None)
     if pair is None:

@@ -1,0 +1,256 @@
+"""Evidence of each layer as the report shows it (spec: metrics, section 5): plain values, keyed by row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfpq_inspect.analyze.channels import PointTable, Table, column
+from gfpq_inspect.analyze.engine.tensors import as_floating
+from gfpq_inspect.analyze.findings.case import Case, filters_of, main_weight
+from gfpq_inspect.analyze.histograms import cropped
+from gfpq_inspect.analyze.lanes import Side
+from gfpq_inspect.models.model import Layer
+from gfpq_inspect.quantize import gfpq_of, kernels
+from gfpq_inspect.quantize.kernels import CodeStatistics
+
+_OUTLIER_OCTAVES = 4.0
+_MOST_CHANNELS = 2048
+_MOST_BARS = 256
+
+Numbers = Sequence[float | None]
+
+
+def layer_details(case: Case, identities: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Everything that is known of each row beyond its scores.
+
+    Args:
+        case: What was measured.
+        identities: Sample names.
+
+    Returns:
+        Row key to evidence; the keys are those of reports/README.md.
+    """
+    details: dict[str, dict[str, Any]] = {}
+    pair = "tuned" if case.second is not None else "both"
+    for index, row in enumerate(case.rows):
+        entry: dict[str, Any] = {}
+        found = next(
+            ((name, case.evidence.rows[index, name]) for name in (pair, "both") if (index, name) in case.evidence.rows),
+            None,
+        )
+        if found is not None:
+            entry["channels"] = channel_evidence(found[1])
+        histograms = case.evidence.histograms.get(index)
+        if histograms is not None:
+            lane = "tuned" if case.second is not None and row.side != "first" else "both"
+            edges, counts = cropped(histograms.counts[:2])
+            entry["values"] = [
+                _values("Output values", row.key, "output", edges, {"float": counts[0], lane: counts[1]})
+            ]
+            edges, counts = cropped(histograms.counts[2:])
+            entry["errors"] = {"edges": edges, "counts": {lane: counts[0]}}
+            entry["worst"] = [
+                {
+                    "sample": identities[one.sample] if one.sample < len(identities) else str(one.sample),
+                    "index": list(one.place),
+                    "float": _short(one.reference),
+                    "quantized": _short(one.other),
+                }
+                for one in histograms.worst
+            ]
+        if entry:
+            details[row.key] = entry
+    if case.bits is not None:
+        _add_format_evidence(case, details)
+    return details
+
+
+def with_evidence(
+    details: Mapping[str, Any], evidence: Mapping[str, Mapping[str, Any]], samples: int
+) -> dict[str, Any]:
+    """Add the evidence of rows to what is known already; `samples` is how many it was taken from."""
+    layers = dict(details.get("layers", {}))
+    for key, entry in evidence.items():
+        layers[key] = {**layers.get(key, {}), **entry}
+    return {**details, "layers": layers, "evidence_samples": samples}
+
+
+def channel_evidence(table: Table) -> dict[str, Any]:
+    """SQNR and range of every channel, dead and outlier ones named; long tensors keep their first channels."""
+    table = table[:_MOST_CHANNELS]
+    signal, error, maxima = column(table, "xx"), column(table, "dd"), column(table, "max_x")
+    with np.errstate(all="ignore"):
+        sqnr = np.where((signal > 0) & (error > 0), 10 * np.log10(signal / error), np.nan)
+        octaves = np.log2(maxima.max() / maxima)
+    live = maxima > 0
+    return {
+        "sqnr_db": [_short(value, 2) for value in sqnr],
+        "maximum": [_short(value) for value in maxima],
+        "headroom_octaves": [_short(value, 3) for value in octaves],
+        "dead": [int(index) for index in np.flatnonzero(~live)],
+        "outlier": [int(index) for index in outliers(maxima)],
+    }
+
+
+def outliers(maxima: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Channels that are four octaves or more above the median of those that live, float64 [channels]."""
+    live = maxima[maxima > 0]
+    if live.size < 2:
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(maxima >= np.median(live) * 2**_OUTLIER_OCTAVES)
+
+
+def _add_format_evidence(case: Case, details: dict[str, dict[str, Any]]) -> None:
+    """What each quantized layer reads and holds: codes, flushed and saturated shares, floor and excess."""
+    for side, model in case.models.items():
+        readers: dict[str, list[list[Any]]] = {}
+        for _, point, table in case.points(side):
+            tensor = case.value_rows.get((side, point.value), point.value)
+            entry = _data_row(tensor, point.bits, table)
+            for key in point.layers:
+                readers.setdefault(key, []).append(entry)
+                into = details.setdefault(case.row_key(side, key), {})
+                if side is case.judged_side or "codes" not in into:
+                    into["codes"] = codes_evidence(tensor, point.bits, table.histogram)
+        for layer in model.layers:
+            rows = [*readers.get(layer.key, ()), *_weight_rows(case, side, layer)]
+            if rows:
+                into = details.setdefault(case.row_key(side, layer.key), {})
+                title = f"Quantized tensors of the {side.value} model ({case.view})"
+                into.setdefault("tables", []).append({"title": title, "columns": list(_COLUMNS), "rows": rows})
+
+
+_COLUMNS = (
+    "tensor",
+    "role",
+    "bits",
+    "SQNR dB",
+    "floor dB",
+    "below the floor dB",
+    "flushed %",
+    "snapped %",
+    "beyond %",
+    "codes used",
+    "dead channels",
+    "octaves, largest to smallest channel",
+)
+
+
+def _data_row(tensor: str, bits: int, table: PointTable) -> list[Any]:
+    signal, error = column(table.channels, "xx").sum(), column(table.channels, "dd").sum()
+    floor = _decibel(table.signal, table.floor_error)
+    finite = max(1.0, float(column(table.channels, "count").sum()))
+    shares = (table.flushed / max(1, table.nonzero), table.snapped / finite, table.beyond / finite)
+    return _row(
+        tensor,
+        "data",
+        bits,
+        levels=(_decibel(signal, error), floor),
+        shares=shares,
+        histogram=table.histogram,
+        maxima=column(table.channels, "max_x"),
+    )
+
+
+def _weight_rows(case: Case, side: Side, layer: Layer) -> list[list[Any]]:
+    """A row for each quantized weight of a layer, by the filters that share its coefficient."""
+    assert case.bits is not None
+    if layer.quantization is None:
+        return []
+    rows = []
+    for name in layer.quantization.weights:
+        entry = case.experiment.weights.get(side, name, layer.quantization.bits or case.bits)
+        if entry.own_format is not None or entry.delta is None:
+            continue
+        stored = as_floating(entry.stored)
+        codes = kernels.code_statistics(stored, entry.bits, entry.delta)
+        error = float(((as_floating(entry.quantized).astype(np.float64) - stored) ** 2).sum())
+        signal = float((stored.astype(np.float64) ** 2).sum())
+        maxima = (
+            np.abs(filters_of(case.models[side], layer, stored)).max(1) if name == main_weight(layer) else np.zeros(0)
+        )
+        levels = (_decibel(signal, error), kernels.floor_db(stored, entry.bits))
+        rows.append(
+            _row(
+                name,
+                "weight",
+                entry.bits,
+                levels=levels,
+                shares=_shares(codes),
+                histogram=codes.histogram,
+                maxima=maxima,
+            )
+        )
+    return rows
+
+
+def _shares(codes: CodeStatistics) -> tuple[float, float, float]:
+    finite = max(1, codes.finite)
+    return codes.flushed / max(1, codes.nonzero), codes.snapped / finite, codes.beyond / finite
+
+
+def _row(
+    tensor: str,
+    role: str,
+    bits: int,
+    *,
+    levels: tuple[float | None, float | None],
+    shares: tuple[float, float, float],
+    histogram: NDArray[np.int64],
+    maxima: NDArray[np.float64],
+) -> list[Any]:
+    live = maxima[maxima > 0]
+    used = int(np.count_nonzero(histogram))
+    excess = levels[1] - levels[0] if levels[0] is not None and levels[1] is not None else None
+    return [
+        tensor,
+        role,
+        bits,
+        _short(levels[0], 2),
+        _short(levels[1], 2),
+        _short(excess, 2),
+        *(_short(100 * share) for share in shares),
+        f"{used} of {2 * gfpq_of(bits).highest_code + 1}",
+        int(maxima.size - live.size),
+        _short(float(np.log2(live.max() / live.min())), 2) if live.size else None,
+    ]
+
+
+def codes_evidence(tensor: str, bits: int, histogram: NDArray[np.int64]) -> dict[str, Any]:
+    """Use of every code, int64 [2, codes]; 16 bit is shown by sixteenths of an octave."""
+    positive, negative = histogram
+    highest = gfpq_of(bits).highest_code
+    width = max(1, -(-len(positive) // _MOST_BARS))
+    return {
+        "tensor": tensor,
+        "bits": bits,
+        "codes_used": int(np.count_nonzero(histogram)),
+        "codes_total": 2 * highest + 1,
+        "binned_by": "code" if width == 1 else f"{width} codes",
+        "positive": _joined(positive, width),
+        "negative": _joined(negative, width),
+    }
+
+
+def _joined(counts: NDArray[np.int64], width: int) -> list[int]:
+    return [int(counts[start : start + width].sum()) for start in range(0, len(counts), width)]
+
+
+def _values(title: str, tensor: str, role: str, edges: list[float], counts: dict[str, list[int]]) -> dict[str, Any]:
+    return {"title": title, "tensor": tensor, "role": role, "edges": edges, "counts": counts}
+
+
+def _decibel(signal: float, error: float) -> float | None:
+    return 10 * math.log10(signal / error) if signal > 0 and error > 0 else None
+
+
+def _short(value: float | None, decimals: int | None = None) -> float | None:
+    """A number with the digits that a chart shows; None for what is not finite."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(float(value), decimals) if decimals is not None else float(f"{value:.5g}")
