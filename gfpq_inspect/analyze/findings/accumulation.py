@@ -14,7 +14,12 @@ def run(case: Case) -> Outcome:
     rows = [row for row in case.rows if whole in row.scores and alone in row.scores]
     if not rows:
         return not_applicable("the error of each layer alone (--isolate)")
-    outputs = [row for row in rows if row.is_output and (row.scores[whole].cosine or 0.0) < case.threshold]
+    # An output without a cosine (of another shape in each lane, not numbers) says nothing of what piled up.
+    outputs = [
+        row
+        for row in rows
+        if row.is_output and (cosine := row.scores[whole].cosine) is not None and cosine < case.threshold
+    ]
     locals_ = [(row.scores[alone].cosine, row.key) for row in rows]
     known = [(cosine, key) for cosine, key in locals_ if cosine is not None]
     if not known or not outputs:

@@ -125,12 +125,21 @@ def run_checks(case: Case, checks: Sequence[Check] | None = None) -> tuple[Findi
         apply.
     """
     ordered = all_checks() if checks is None else tuple(checks)
-    found = [(check, check.finding(case)) for check in ordered]
+    found = [(check, _finding(check, case)) for check in ordered]
     found = _without_general_blame(found)
     culprit = next((entry for entry in found if entry[0].group in _SILENCED_BY and entry[1].severity == "error"), None)
     if culprit is not None:
         found = [(check, _silenced(check, finding, culprit[0], culprit[1])) for check, finding in found]
     return tuple(finding for _, finding in sorted(found, key=lambda entry: _rank(entry[1])))
+
+
+def _finding(check: Check, case: Case) -> Finding:
+    """Run one check; one that fails is told as such and costs nobody the rest of the report."""
+    try:
+        return check.finding(case)
+    except Exception as error:
+        told = f"This check itself failed ({type(error).__name__}: {error}); please report it as a bug."
+        return check.finding_of(Outcome("not applicable", told))
 
 
 def _rank(finding: Finding) -> int:
