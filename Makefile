@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 NATIVE_SOURCES := $(shell find native -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' -o -name 'CMakeLists.txt' -o -name '*.in' \) 2>/dev/null)
 
-.PHONY: help demo test check unit install install-dev native-test exhaustive bench bench-peers fuzz sanitize \
-        gfpq-libs golden samples system-packages clean
+.PHONY: help demo test check unit install install-dev native-test exhaustive bench fuzz sanitize \
+        gfpq-libs golden samples pictures clean
 
 help:
 	@echo 'make demo        build, compare the embedded pair of networks, leave demo/report.html'
@@ -58,15 +58,46 @@ check: $(VENV)/.installed-dev native-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-CMAKE := $(BIN)/cmake
-CTEST := $(BIN)/ctest
-NATIVE_BUILD := build/native
+# The C++ side by presets of native/CMakePresets.json; tools from the environment, so that nothing else is needed.
+NATIVE = cd native && PATH="$(abspath $(BIN)):$$PATH"
 
-# Debug checks stay out: the tests are about bits and speed of what ships.
 native-test: $(VENV)/.installed
-	$(CMAKE) -S native -B $(NATIVE_BUILD) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DGFPQ_TESTS=ON -DGFPQ_BENCH=ON >/dev/null
-	$(CMAKE) --build $(NATIVE_BUILD)
-	$(CTEST) --test-dir $(NATIVE_BUILD) --output-on-failure
+	$(NATIVE) cmake --preset tests -G Ninja >/dev/null && cmake --build --preset tests && ctest --preset tests
+
+exhaustive: $(VENV)/.installed-dev
+	$(NATIVE) cmake --preset tests -G Ninja >/dev/null && cmake --build --preset tests
+	build/tests/gfpq_exhaustive
+	GFPQ_EXHAUSTIVE=1 $(BIN)/python -m pytest -q tests/native
+	$(NATIVE) cmake -S . -B ../build/twin -G Ninja -DGFPQ_PYTHON=OFF >/dev/null && cmake --build ../build/twin --target gfpq_device_twin
+	$$(find build/twin -name gfpq_device_twin -type f) --all
+	@if command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64 >/dev/null; then \
+	  ( $(NATIVE) cmake --preset aarch64 -G Ninja >/dev/null && cmake --build --preset aarch64 && ctest --preset aarch64 ); \
+	else echo 'not run: 64-bit ARM (needs g++-aarch64-linux-gnu and qemu-user)'; fi
+
+sanitize: $(VENV)/.installed
+	$(NATIVE) cmake --preset sanitize -G Ninja >/dev/null && cmake --build --preset sanitize && ctest --preset sanitize
+
+fuzz: $(VENV)/.installed-dev
+	$(NATIVE) cmake --preset fuzz -G Ninja >/dev/null && cmake --build --preset fuzz
+	build/fuzz/gfpq_fuzz -max_total_time=60
+	$(PIP) install atheris
+	mkdir -p build/fuzz/networks
+	$(BIN)/python tests/fuzz/caffe_reader.py build/fuzz/networks -max_total_time=60
+
+bench: $(VENV)/.installed-dev
+	$(NATIVE) cmake --preset tests -G Ninja >/dev/null && cmake --build --preset tests
+	build/tests/gfpq_bench --json build/bench.json
+	$(BIN)/python -m tests.bench.report_page
+
+golden: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.report.rebaseline
+	git diff --stat
+
+samples: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.report.rebaseline --pages reports/samples/pages
+
+pictures: demo $(VENV)/.installed-dev
+	$(BIN)/python docs/make_pictures.py
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
