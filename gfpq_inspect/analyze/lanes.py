@@ -139,3 +139,12 @@ def second_alone(
     kept = tuple(lane for lane in lanes if lane.side is Side.SECOND or lane is FLOAT)
     names = {lane.name for lane in kept}
     return kept, tuple(entry for entry in comparisons if entry.lane in names and entry.reference in names)
+
+
+def second_as_it_is(
+    lanes: tuple[Lane, ...], comparisons: tuple[Comparison, ...]
+) -> tuple[tuple[Lane, ...], tuple[Comparison, ...]]:
+    """Without the lanes that need the second model's quantization taken apart: it runs as it is, in one lane."""
+    kept = tuple(lane for lane in lanes if lane.side is Side.FIRST or lane.name == TUNED.name)
+    names = {lane.name for lane in kept}
+    return kept, tuple(entry for entry in comparisons if entry.lane in names and entry.reference in names)

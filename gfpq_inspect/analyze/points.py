@@ -15,6 +15,11 @@ def has_quant_layers(model: Model) -> bool:
     return any(layer.kind is LayerKind.QUANT and layer.quantization is not None for layer in model.layers)
 
 
+def runs_as_it_is(model: Model) -> bool:
+    """Whether the model quantizes itself in a way that could not be taken apart."""
+    return model.quantizes_itself and all(layer.quantization is None for layer in model.layers)
+
+
 def points_of(side: Side, model: Model, run_format: NumberFormat | None) -> tuple[Point, ...]:
     """The points of a model, in order of execution; layers that read one tensor with one bit width share a point.
 

@@ -6,17 +6,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from gfpq_inspect.analyze.findings.case import Snapshot
 from gfpq_inspect.analyze.session import ComparisonRequest
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
 from gfpq_inspect.errors import InputError, UsageError
+from gfpq_inspect.inputs.callables import Values, open_values
+from gfpq_inspect.inputs.feed_source import FeedSource
 from gfpq_inspect.inputs.opening import open_inputs
 from gfpq_inspect.inputs.options import InputOptions, resolve_input_shapes
 from gfpq_inspect.inputs.transform import with_prototxt_defaults
 from gfpq_inspect.models.fold import fold_model
-from gfpq_inspect.models.model import Model, Network
+from gfpq_inspect.models.model import Model, ModelInput, Network, Origin
 from gfpq_inspect.models.open import open_network
+from gfpq_inspect.quantize import NumberFormat, format_named
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,15 @@ class ComparisonOptions:
     """All that `compare` can be told.
 
     Attributes:
-        first: The float network: caffemodel, HDF5 snapshot, prototxt or ONNX.
+        first: The float network: caffemodel, HDF5 snapshot, prototxt or ONNX; or a model that was loaded before.
         second: The second network, or None.
         first_structure: Prototxt of the first, or None to look for one.
         second_structure: Prototxt of the second, or None to look for one.
         input_shapes: Input name to shape; the shape of a network's only input may stand under ''.
-        inputs: What to feed: files, folders, patterns, each perhaps as `NAME=...`; empty for seeded noise.
+        inputs: What to feed: files, folders, patterns, each perhaps as `NAME=...`; empty for seeded noise; or values
+            from Python, as `inputs.callables.open_values` takes them.
         preprocessing: How data become what the network reads.
+        number_format: Format to simulate, by name or as an object; None for GFPQ with `bits`.
         bits: 8 or 16, or None to compare two networks in float only.
         coefficients: 'set' or 'sample'.
         threshold: Cosine below which a layer is flagged.
@@ -45,13 +51,14 @@ class ComparisonOptions:
         timing: Whether the result carries durations and host facts.
     """
 
-    first: Path
-    second: Path | None = None
+    first: Path | Model
+    second: Path | Model | None = None
     first_structure: Path | None = None
     second_structure: Path | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    inputs: Sequence[str] = ()
+    inputs: Sequence[str] | Values = ()
     preprocessing: InputOptions = field(default_factory=InputOptions)
+    number_format: str | NumberFormat | None = None
     bits: int | None = 8
     coefficients: str = "set"
     threshold: float = DEFAULT_THRESHOLD
@@ -89,11 +96,12 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
     second_model = None if second is None else build(second, shapes_second, fold=options.fold)
     history = _history(options, shapes_first if second is None else shapes_second)
     preprocessing = _with_prototxt_defaults(options.preprocessing, first_model)
-    source = open_inputs(options.inputs, first_model.inputs, preprocessing, batchable=first_model.batchable)
+    source = _source(options.inputs, first_model, preprocessing)
     return ComparisonRequest(
         first=first_model,
         second=second_model,
         source=source,
+        number_format=_number_format(options.number_format),
         bits=options.bits,
         coefficients=options.coefficients,
         threshold=options.threshold,
@@ -105,6 +113,45 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
         command=options.command,
         timing=options.timing,
     )
+
+
+def _number_format(given: str | NumberFormat | None) -> NumberFormat | None:
+    return format_named(given) if isinstance(given, str) else given
+
+
+def _source(inputs: Sequence[str] | Values, model: Model, preprocessing: InputOptions) -> FeedSource:
+    if isinstance(inputs, list | tuple):
+        return open_inputs([str(entry) for entry in inputs], model.inputs, preprocessing, batchable=model.batchable)
+    values = cast(Values, inputs)
+    return open_values(values, model.inputs, preprocessing, batchable=model.batchable, name="inputs")
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model that was built before, in the place of a network that still is to be."""
+
+    model: Model
+
+    @property
+    def origin(self) -> Origin:
+        """See `Network`."""
+        return self.model.origin
+
+    @property
+    def declared_inputs(self) -> tuple[ModelInput, ...]:
+        """See `Network`."""
+        return self.model.inputs
+
+    def build(self, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Model:
+        """The model, for the shapes that it was built for."""
+        for entry in self.model.inputs:
+            shape = (input_shapes or {}).get(entry.name, entry.shape)
+            if shape != entry.shape:
+                raise UsageError(
+                    f"the model was loaded for {entry.name} of shape {entry.shape}, not {shape}; "
+                    "give the shape to load()."
+                )
+        return self.model
 
 
 @dataclass(frozen=True)
@@ -165,8 +212,14 @@ def build(network: Network, shapes: Mapping[str, tuple[int, ...]], *, fold: bool
 
 
 def _open(
-    options: ComparisonOptions, path: Path, structure: Path | None, other: Path | None, other_structure: Path | None
+    options: ComparisonOptions,
+    path: Path | Model,
+    structure: Path | None,
+    other: Path | Model | None,
+    other_structure: Path | None,
 ) -> Network:
+    if isinstance(path, Model):
+        return _Loaded(path)
     return open_network(
         path,
         None if structure is None else structure,
@@ -184,9 +237,9 @@ def _with_prototxt_defaults(preprocessing: InputOptions, model: Model) -> InputO
     return with_prototxt_defaults(preprocessing, Path(structure))
 
 
-def _structure_beside(weights: Path | None, structure: Path | None) -> Path | None:
+def _structure_beside(weights: Path | Model | None, structure: Path | None) -> Path | None:
     """The prototxt that the other network uses: the one given, else the one of its weights' stem."""
-    if structure is not None or weights is None:
+    if structure is not None or weights is None or isinstance(weights, Model):
         return structure
     if weights.suffix.lower() == ".prototxt":
         return weights

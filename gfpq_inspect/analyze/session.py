@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,15 @@ from gfpq_inspect.analyze.batches import (
     stacking_holds,
 )
 from gfpq_inspect.analyze.calibration import Calibration
+from gfpq_inspect.analyze.custom_metrics import CustomMeasurer, CustomScores, MetricFunction
 from gfpq_inspect.analyze.details import layer_details, with_evidence
 from gfpq_inspect.analyze.diagnose import diagnose, gather_evidence
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.evidence import data_coefficients, weight_coefficients
 from gfpq_inspect.analyze.findings.case import Case, Snapshot
-from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for, second_alone
-from gfpq_inspect.analyze.points import has_quant_layers, points_of
+from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for, second_alone, second_as_it_is
+from gfpq_inspect.analyze.points import has_quant_layers, points_of, runs_as_it_is
 from gfpq_inspect.analyze.progress import Progress, Silence
 from gfpq_inspect.analyze.propagation import OriginVotes, multiply_adds_of_probes, propagation
 from gfpq_inspect.analyze.record import Clock, calibration_text, model_facts, versions
@@ -72,6 +73,7 @@ class ComparisonRequest:
         labels: True classes, for the accuracy of every lane, or None.
         master: The float master that the second model's fine-tuning kept, or None.
         snapshots: Earlier steps of that fine-tuning, oldest first.
+        metrics: Metrics of the caller's own by name, see `custom_metrics`.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
     """
@@ -91,6 +93,7 @@ class ComparisonRequest:
     labels: Labels | None = None
     master: Model | None = None
     snapshots: tuple[Snapshot, ...] = ()
+    metrics: Mapping[str, MetricFunction] = field(default_factory=dict)
     command: str = ""
     timing: bool = True
 
@@ -136,6 +139,7 @@ class _Session:
         self._request = request
         self._progress = progress
         self._clock = Clock()
+        self._custom: CustomScores | None = None
         self._models = {Side.FIRST: request.first}
         if request.second is not None:
             self._models[Side.SECOND] = request.second
@@ -152,6 +156,8 @@ class _Session:
         self._comparisons = comparisons_for(second=second, quantized=quantized, isolate=self._isolate)
         if self._format is None and quantized:
             self._lanes, self._comparisons = second_alone(self._lanes, self._comparisons)
+        if self._second_quantizes_itself() and runs_as_it_is(self._models[Side.SECOND]):
+            self._lanes, self._comparisons = second_as_it_is(self._lanes, self._comparisons)
         self._rules = rules_for(request.judge, request.threshold, self._comparisons, second=second, quantized=quantized)
 
     def run(self) -> Result:
@@ -222,6 +228,9 @@ class _Session:
         table = table_rows(self._models, pairing)
         experiment = self._experiment(table)
         engine = LayeredEngine(experiment)
+        if request.metrics:
+            engine.wrap_measurer(lambda inner: CustomMeasurer(inner, experiment, request.metrics))
+            self._custom = CustomScores(experiment)
         feeder = Feeder(request.source, self._models, self._input_names())
         facts = engine.trial(first_sample(feeder).feeds, 1)
         size = self._batch_size(engine, feeder, facts)
@@ -294,6 +303,8 @@ class _Session:
                 batches = setup.feeder.batches(setup.batch)
                 for batch, measurement in run_in_order(batches, work, request.workers, watch.stop):
                     collected.add(batch.first, measurement)
+                    if self._custom is not None:
+                        self._custom.add(measurement)
             except KeyboardInterrupt:
                 if not collected.samples:
                     raise
@@ -323,6 +334,8 @@ class _Session:
             details["origins"] = collected.origins.result(self._comparisons)
         if collected.accuracy is not None:
             details["task"] = collected.accuracy.result()
+        if self._custom is not None:
+            details["metrics"] = self._custom.result()
         return details
 
     def _cost_text(self) -> str:

@@ -71,6 +71,15 @@ def compare(
     samples: Samples = None,
     seed: Seed = 0,
     bits: Annotated[str, typer.Option(help="8, 16, or 'float' to compare two networks without quantizing.")] = "8",
+    number_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Simulate this format instead of GFPQ with --bits: gfpq8, gfpq16, int8, int8-per-channel, uint8, "
+            "fp8-e4m3, fp8-e5m2, or one of a plug-in.",
+        ),
+    ] = None,
     coefficients: Annotated[
         str, typer.Option(help="set: one calibration over all samples; sample: from each sample's own data.")
     ] = "set",
@@ -121,6 +130,7 @@ def compare(
             samples=samples,
             seed=seed,
         ),
+        number_format=number_format,
         bits=_bit_width(bits),
         coefficients=coefficients,
         threshold=threshold,

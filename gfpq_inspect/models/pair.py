@@ -8,7 +8,7 @@ where names share nothing, by graph order. Every pairing that does not rest on e
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gfpq_inspect.errors import ModelError, Problem
@@ -169,6 +169,31 @@ def pair_layers(first: Model, second: Model) -> Pairing:
     return pairer.finished()
 
 
+def finish_pairing(
+    first: Model,
+    second: Model,
+    joined: Mapping[str, tuple[str, str]],
+    folded: Mapping[str, str],
+    explained: Mapping[tuple[int, str], str],
+    *,
+    notes: Sequence[str] = (),
+) -> Pairing:
+    """Complete a pairing that was found in another way than by names; names decide on what it left.
+
+    Args:
+        first: The reference.
+        second: The model that is compared with it.
+        joined: Key in the first model to the key in the second, and the reason.
+        folded: Key in the first model to that of the layer at which its effect is compared.
+        explained: (0 for the first model or 1 for the second, key) to why a layer has no partner, where that is known.
+        notes: See `Pairing`.
+    """
+    pairer = _Pairer(first, second)
+    pairer.take(joined, folded, explained, notes)
+    pairer.by_names()
+    return pairer.finished()
+
+
 class _Pairer:
     def __init__(self, first: Model, second: Model) -> None:
         self._models = (first, second)
@@ -177,9 +202,33 @@ class _Pairer:
         self._partner: tuple[dict[str, tuple[str, str]], dict[str, tuple[str, str]]] = ({}, {})
         self._folded: tuple[dict[str, str], dict[str, str]] = ({}, {})
         self._notes: list[str] = []
+        self._explained: dict[tuple[int, str], str] = {}
+
+    def take(
+        self,
+        joined: Mapping[str, tuple[str, str]],
+        folded: Mapping[str, str],
+        explained: Mapping[tuple[int, str], str],
+        notes: Sequence[str],
+    ) -> None:
+        """Start from what is known; see `finish_pairing`."""
+        for key, (other, reason) in joined.items():
+            self._join(self._by_key[0][key], self._by_key[1][other], reason)
+        self._folded[0].update(folded)
+        self._explained.update(explained)
+        self._notes.extend(notes)
 
     def _free(self, side: int) -> list[Layer]:
         return [layer for layer in self._layers[side] if layer.key not in self._partner[side]]
+
+    def _open(self, side: int) -> list[Layer]:
+        """Layers without a partner that names may still give one."""
+        known = self._explained
+        return [
+            layer
+            for layer in self._free(side)
+            if (side, layer.key) not in known and layer.key not in self._folded[side]
+        ]
 
     def _join(self, one: Layer, other: Layer, reason: str) -> None:
         self._partner[0][one.key] = (other.key, reason)
@@ -197,9 +246,9 @@ class _Pairer:
         )
         for key, reason in rules:
             waiting: dict[object, list[Layer]] = {}
-            for layer in self._free(1):
+            for layer in self._open(1):
                 waiting.setdefault(key(layer), []).append(layer)
-            for layer in self._free(0):
+            for layer in self._open(0):
                 candidates = waiting.get(key(layer), [])
                 other = next((entry for entry in candidates if _may_pair(layer, entry)), None)
                 if other is not None:
@@ -293,7 +342,7 @@ class _Pairer:
             last = self._folded[side][layer.key]
             reason = f"folded in the other model; its effect is compared at '{self._by_key[side][last].name}'"
             return Unmatched(name, layer.key, reason, understood=True, folded_into=last)
-        known = _known_reason(layer)
+        known = self._explained.get((side, layer.key)) or _known_reason(layer)
         if known is not None:
             return Unmatched(name, layer.key, known, understood=True)
         if canonical_type(layer) in _AFFINE_TYPES and self._follows_paired(side, layer):

@@ -174,6 +174,7 @@ class Measurement:
         evidence: What was seen at every point, over the whole batch.
         problems: (row, comparison) to why it was not scored.
         captured: (row key, lane name) to the lane's tensor of the whole batch.
+        custom: (metric of the caller's own, row, comparison) to its value for each sample.
     """
 
     samples: int
@@ -182,6 +183,7 @@ class Measurement:
     evidence: list[PointEvidence]
     problems: dict[tuple[int, int], RowProblem] = field(default_factory=dict)
     captured: dict[tuple[str, str], Array] = field(default_factory=dict)
+    custom: dict[tuple[str, int, int], list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,10 @@ class LayeredEngine:
         experiment = replace(self.experiment, lanes=tuple(lanes), comparisons=(), captured=())
         return LayeredEngine(experiment, make_measurer(experiment), self._steps)
 
+    def wrap_measurer(self, wrap: Callable[[Measurer], Measurer]) -> None:
+        """Put a measurer around the one that measures rows, so that it sees the same tensors."""
+        self._row_measurer = wrap(self._row_measurer)
+
     def _build(self, side: Side, model: Model) -> list[Step]:
         experiment = self.experiment
         quantized: dict[str, dict[str, int]] = {}

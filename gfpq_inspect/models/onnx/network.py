@@ -12,6 +12,8 @@ from gfpq_inspect.errors import ModelError, Problem
 from gfpq_inspect.models.model import Layer, LayerKind, Model, ModelInput, Origin
 from gfpq_inspect.models.onnx.names import names_read
 from gfpq_inspect.models.onnx.normalize import normalize
+from gfpq_inspect.models.onnx.quantized import QuantizedView, float_view
+from gfpq_inspect.models.onnx.quantized_layers import annotated, view_notes
 from gfpq_inspect.models.onnx.read import load
 from gfpq_inspect.models.onnx.shapes import infer_shapes, multiply_adds
 from gfpq_inspect.models.place_onnx import quantization_of
@@ -32,6 +34,9 @@ def read_onnx(path: str | Path) -> OnnxNetwork:
     file = Path(path)
     proto, hashes = load(file)
     notes = normalize(proto, file)
+    view = float_view(proto)
+    if view is not None:
+        notes += view_notes(view)
     origin = Origin(
         framework="onnx",
         name=proto.graph.name or file.stem,
@@ -44,7 +49,7 @@ def read_onnx(path: str | Path) -> OnnxNetwork:
     inputs = tuple(_declared_input(value, file) for value in proto.graph.input)
     if not inputs:
         raise ModelError(Problem("the network has no input", file=str(path), remedy="export it with its inputs"))
-    return OnnxNetwork(origin, inputs, proto)
+    return OnnxNetwork(origin, inputs, proto, view)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class OnnxNetwork:
     origin: Origin
     declared_inputs: tuple[ModelInput, ...]
     proto: onnx.ModelProto
+    quantized: QuantizedView | None = None
     _handed_out: list[onnx.ModelProto] = field(default_factory=list, repr=False, compare=False)
 
     def build(self, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Model:
@@ -79,12 +85,17 @@ class OnnxNetwork:
                     dimension.dim_value = size
         return Model(
             graph=proto,
-            layers=tuple(_layers(proto, inputs)),
+            layers=tuple(self._annotated(_layers(proto, inputs))),
             inputs=inputs,
             outputs=tuple(value.name for value in proto.graph.output),
             origin=self.origin,
             batchable=batchable,
+            quantizes_itself=self.quantized is not None,
         )
+
+    def _annotated(self, layers: list[Layer]) -> list[Layer]:
+        """The layers of a model that quantizes itself say so; nothing else of it is quantized."""
+        return layers if self.quantized is None else annotated(layers, self.quantized)
 
     def _own_copy(self) -> onnx.ModelProto:
         """The graph itself for the first model that is built, which saves a copy of all weights; then copies."""

@@ -1,0 +1,168 @@
+"""`Comparison`: a result that knows how to show itself."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gfpq_inspect.analyze.result import Finding, LayerRow, Result
+from gfpq_inspect.errors import UsageError
+from gfpq_inspect.files import write_atomically
+from gfpq_inspect.report import figures
+from gfpq_inspect.report.frame import coefficient_frame, layer_frame
+from gfpq_inspect.report.html import render_html
+from gfpq_inspect.report.jsonfile import read_result, render_json
+
+if TYPE_CHECKING:
+    import pandas
+    import plotly.graph_objects
+
+
+class Comparison:
+    """What a comparison found.
+
+    Args:
+        result: The plain result; see `gfpq_inspect.analyze.result`.
+    """
+
+    def __init__(self, result: Result) -> None:
+        self._result = result
+
+    @property
+    def result(self) -> Result:
+        """The whole analysis as plain frozen data."""
+        return self._result
+
+    @property
+    def good(self) -> bool:
+        """The verdict: what the command line's exit code says."""
+        return self._result.judgement.good
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the checks found: errors and warnings first, then notes, what passed, and what did not apply."""
+        return self._result.findings
+
+    @cached_property
+    def layers(self) -> pandas.DataFrame:
+        """The layer table, a row a layer output, in network order; indexed from 0.
+
+        Columns: `key` (unique row key), `layer`, `name`, `type`, `index`, `side` ('both', 'first', 'second'), `partner`
+        (layer of the second model), `status`, `reason`, `understood`, `shape` ('1x8x16x16'), `elements`, `quantized`,
+        `quantization_reason`, `is_output`, `verdict`, `cause`, `cause_reason`, `multiply_adds`, `source_line`, `inputs`
+        (row keys), `notes`, `folded_into`; for each comparison (see `Result.comparisons`) and score a column
+        `COMPARISON.SCORE`: `both.cosine`, `both.sqnr_db` (dB), `both.rel_l2`, `both.norm_ratio`, `both.status`, ...,
+        and `both.cosine_spread.minimum` over samples; `isolation.share_data` and its like; for each metric of the
+        caller's own `COMPARISON.METRIC` (mean over samples), `.minimum` and `.maximum`. Missing values are None or NaN.
+        """
+        frame = layer_frame(self._result)
+        added: dict[str, list[Any]] = {}
+        for metric, comparisons in self._result.details.get("metrics", {}).items():
+            for comparison, rows in comparisons.items():
+                for part, suffix in (("mean", ""), ("minimum", ".minimum"), ("maximum", ".maximum")):
+                    found = [rows.get(row.key, {}).get(part) for row in self._result.layers]
+                    added[f"{comparison}.{metric}{suffix}"] = [
+                        float("nan") if value is None else float(value) for value in found
+                    ]
+        return frame.assign(**added) if added else frame
+
+    @cached_property
+    def coefficients(self) -> pandas.DataFrame:
+        """The quantized tensors, a row each: layer, tensor, role ('data', 'weight'), coefficient or scale, evidence."""
+        return coefficient_frame(self._result)
+
+    def layer(self, name: str) -> LayerRow:
+        """The row of a layer, by row key, else by layer key or name.
+
+        Raises:
+            UsageError: There is none, or several layers have the name.
+        """
+        for attribute in ("key", "layer", "name"):
+            found = [row for row in self._result.layers if getattr(row, attribute) == name]
+            if len(found) == 1 or (found and attribute == "layer"):
+                return found[0]
+            if found:
+                keys = ", ".join(row.key for row in found)
+                raise UsageError(f"several layers are called '{name}'; give one of the keys {keys}.")
+        raise UsageError(f"there is no layer '{name}'; the column 'key' of .layers lists them.")
+
+    def figure(self, layer: str | None = None, *, metric: str = "sqnr_db") -> plotly.graph_objects.Figure:
+        """A Plotly figure: the error along the network, or the scores of one layer in all comparisons.
+
+        Args:
+            layer: A layer as `layer` takes it, or None for the network.
+            metric: 'sqnr_db', 'cosine' or 'norm_ratio'.
+
+        Raises:
+            UsageError: No such layer or metric.
+        """
+        if metric not in figures.NETWORK_METRICS:
+            raise UsageError(f"there is no figure of '{metric}'; there are {', '.join(figures.NETWORK_METRICS)}.")
+        if layer is None:
+            return figures.figure(figures.network_error(self._result, metric))
+        row = self.layer(layer)
+        scores = {name: getattr(score, metric) for name, score in row.scores.items()}
+        present = {name: value for name, value in scores.items() if value is not None}
+        layout = figures.base_layout("comparison", figures.METRIC_TITLES[metric])
+        layout["title"] = {"text": figures.plotly_text(row.name)}
+        bars = {"type": "bar", "x": list(present), "y": list(present.values())}
+        return figures.figure({"data": [bars], "layout": layout})
+
+    def to_html(self) -> str:
+        """The report as one self-contained page."""
+        return render_html(self._result)
+
+    def to_json(self) -> str:
+        """The result as the text of a result file."""
+        return render_json(self._result)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the comparison to a file; its suffix chooses the form: .json (all of it), .html, .csv, .md, .parquet.
+
+        Returns:
+            The path.
+
+        Raises:
+            UsageError: Another suffix.
+            OutputError: The file exists, or cannot be written.
+        """
+        target = Path(path)
+        suffix = target.suffix.lower()
+        if suffix == ".parquet":
+            from gfpq_inspect.report.parquetfile import render_parquet  # noqa: PLC0415  (an optional package)
+
+            write_atomically(target, render_parquet(self._result), overwrite=overwrite)
+            return target
+        if suffix == ".json":
+            text = self.to_json()
+        elif suffix == ".html":
+            text = self.to_html()
+        elif suffix == ".csv":
+            text = self.layers.to_csv(index=False, lineterminator="\n")
+        elif suffix == ".md":
+            from gfpq_inspect.report.markdown import render_markdown  # noqa: PLC0415  (rarely wanted)
+
+            text = render_markdown(self._result)
+        else:
+            raise UsageError(f"{target}: the suffix says what to write; give .json, .html, .csv, .md or .parquet.")
+        write_atomically(target, text, overwrite=overwrite)
+        return target
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {len(self._result.layers)} layer outputs: {self._result.judgement.sentence}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape  # noqa: PLC0415  (notebooks only)
+
+        return f"<p>{escape(self._result.judgement.sentence)}</p>{self.layers.head(20).to_html()}"
+
+
+def open_result(path: str | os.PathLike[str]) -> Comparison:
+    """Read a comparison from a result file that the tool or `save` wrote.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
+    return Comparison(read_result(Path(path)))
