@@ -26,6 +26,7 @@ from gfpq_inspect.analyze.calibration import Calibration
 from gfpq_inspect.analyze.custom_metrics import CustomMeasurer, CustomScores, MetricFunction
 from gfpq_inspect.analyze.details import layer_details, with_evidence
 from gfpq_inspect.analyze.diagnose import diagnose, gather_evidence
+from gfpq_inspect.analyze.engine.choose import check_device, engine_for
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.evidence import data_coefficients, weight_coefficients
@@ -70,6 +71,7 @@ class ComparisonRequest:
         workers: Batches in flight, one thread each.
         batch: Samples a batch, or None to choose; no figure depends on it.
         view: 'as stored' or 'folded', for the record.
+        device: Where layers run; see `engine_for`.
         labels: True classes, for the accuracy of every lane, or None.
         master: The float master that the second model's fine-tuning kept, or None.
         snapshots: Earlier steps of that fine-tuning, oldest first.
@@ -90,6 +92,7 @@ class ComparisonRequest:
     workers: int = 2
     batch: int | None = None
     view: str = "as stored"
+    device: str = "cpu"
     labels: Labels | None = None
     master: Model | None = None
     snapshots: tuple[Snapshot, ...] = ()
@@ -227,7 +230,7 @@ class _Session:
         pairing = self._pairing
         table = table_rows(self._models, pairing)
         experiment = self._experiment(table)
-        engine = LayeredEngine(experiment)
+        engine = engine_for(experiment, request.device)
         if request.metrics:
             engine.wrap_measurer(lambda inner: CustomMeasurer(inner, experiment, request.metrics))
             self._custom = CustomScores(experiment)
@@ -387,6 +390,7 @@ def _check(request: ComparisonRequest) -> None:
         raise UsageError("nothing to compare: without quantization a second model is needed.")
     if request.coefficients not in ("set", "sample"):
         raise UsageError(f"coefficients come from 'set' or from each 'sample', not from '{request.coefficients}'.")
+    check_device(request.device)
     if request.workers < 1:
         raise UsageError(f"at least one worker is needed, not {request.workers}.")
     if request.batch is not None and request.batch < 1:

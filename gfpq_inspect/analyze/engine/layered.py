@@ -198,14 +198,7 @@ class LayeredEngine:
         measurement = self._row_measurer.empty(samples)
         lanes = self.experiment.lanes
         live: dict[str, Tensors] = {lane.name: _given(feeds, lane.side) for lane in lanes}
-        quantizer = Quantizer(
-            self._points,
-            self._formats,
-            deltas,
-            samples=samples,
-            constants=self._constants,
-            evidence=measurement.evidence,
-        )
+        quantizer = self._quantizer(deltas, samples, measurement)
         for action in self._plan:
             if action.step is not None:
                 self._run_lanes(action.step, live, quantizer, samples)
@@ -216,6 +209,16 @@ class LayeredEngine:
                 layer_done(action.step.layer)
         self._row_measurer.capture(live, measurement)
         return measurement
+
+    def _quantizer(self, deltas: Sequence[Any] | None, samples: int, measurement: Measurement) -> Quantizer:
+        return Quantizer(
+            self._points,
+            self._formats,
+            deltas,
+            samples=samples,
+            constants=self._constants,
+            evidence=measurement.evidence,
+        )
 
     def _run_lanes(self, step: Step, live: dict[str, Tensors], quantizer: Quantizer, samples: int) -> None:
         known: dict[tuple[tuple[int, ...], tuple[int, ...]], list[Array]] = {}

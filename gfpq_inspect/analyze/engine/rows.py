@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.interface import (
     Array,
@@ -131,7 +132,7 @@ class RowMeasurer:
         tensors = [_tensor(live, group.lanes[member], row) for member in members]
         scored = []
         for member, tensor in zip(members, tensors, strict=True):
-            problem = _problem(reference, tensor)
+            problem = self._problem(reference, tensor)
             if problem is None:
                 scored.append((member, tensor))
                 continue
@@ -145,12 +146,7 @@ class RowMeasurer:
         # Lanes that do not differ here share one array, and a shared array is read once.
         unique = list({id(tensor): tensor for _, tensor in scored}.values())
         position = {id(tensor): place for place, tensor in enumerate(unique)}
-        double = any(tensor.dtype == np.float64 for tensor in (reference, *unique))
-        arrays = [
-            stacked(as_floating(tensor.astype(np.float64) if double else tensor), counted)
-            for tensor in (reference, *unique)
-        ]
-        sums, products = kernels.similarity(arrays[0], arrays[1:])
+        sums, products = self._similarity(reference, unique, counted)
         places = [position[id(tensor)] for _, tensor in scored]
         sums, products = sums[:, places], products[:, places][:, :, places]
         columns = [group.columns[member] for member, _ in scored]
@@ -159,6 +155,21 @@ class RowMeasurer:
         if group.shares is not None and all(member in positions for member in group.shares[1]):
             side, (data, weight, both) = group.shares[0], (positions[member] for member in group.shares[1])
             into.isolation[:, index, list(Side).index(side)] = products[:, both, [data, weight, both]]
+
+    @staticmethod
+    def _problem(reference: object, tensor: object) -> RowProblem | None:
+        return problem_of(reference, tensor)
+
+    def _similarity(
+        self, reference: Array, tensors: Sequence[Array], samples: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Sums and products of `kernels.similarity`, of floating-point tensors of one shape."""
+        double = any(tensor.dtype == np.float64 for tensor in (reference, *tensors))
+        arrays = [
+            stacked(as_floating(tensor.astype(np.float64) if double else tensor), samples)
+            for tensor in (reference, *tensors)
+        ]
+        return kernels.similarity(arrays[0], arrays[1:])
 
     @staticmethod
     def _count_equal(index: int, column: int, reference: Array, tensor: Array, into: Measurement) -> None:
@@ -179,7 +190,8 @@ def _tensor(live: LiveTensors, lane: Lane, row: Row) -> Array:
     return live[lane.name][lane.side, row.values[lane.side]]
 
 
-def _problem(reference: object, tensor: object) -> RowProblem | None:
+def problem_of(reference: object, tensor: object) -> RowProblem | None:
+    """Why two values cannot be scored, or None."""
     if not isinstance(reference, np.ndarray) or not isinstance(tensor, np.ndarray):
         return RowProblem(RowState.NOT_TENSOR, "the value is a sequence or map, not a tensor")
     if reference.shape != tensor.shape:
