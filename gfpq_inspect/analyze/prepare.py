@@ -43,6 +43,7 @@ class ComparisonOptions:
         judge: 'default', 'total' or the name of a comparison.
         fold: Fold BatchNorm, Scale and Bias first: the deployment view.
         workers: Batches in flight.
+        device: 'cpu', or 'cuda' for PyTorch on a GPU.
         master: The float master that the second network's fine-tuning kept, or None.
         snapshots: Folder with snapshots of that fine-tuning, or None.
         allow_missing: Layers without stored weights keep Caffe's filler values.
@@ -65,6 +66,7 @@ class ComparisonOptions:
     judge: str = "default"
     fold: bool = False
     workers: int = 2
+    device: str = "cpu"
     master: Path | None = None
     snapshots: Path | None = None
     allow_missing: bool = False
@@ -107,6 +109,7 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
         threshold=options.threshold,
         judge=options.judge,
         workers=options.workers,
+        device=options.device,
         view="folded" if options.fold else "as stored",
         master=history.master,
         snapshots=history.snapshots,

@@ -96,6 +96,9 @@ def compare(
         typer.Option("--no-timing", help="Leave durations and host facts out, so that equal runs give equal bytes."),
     ] = False,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Batches in flight, one thread each.")] = 2,
+    device: Annotated[
+        str, typer.Option(help="cpu (ONNX Runtime), or cuda: PyTorch on a GPU, tensors staying there between layers.")
+    ] = "cpu",
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress, and no report on standard output.")
     ] = False,
@@ -139,6 +142,7 @@ def compare(
         master=master,
         snapshots=snapshots,
         workers=workers,
+        device=device,
         allow_missing=allow_missing,
         allow_unknown_fields=allow_unknown_fields,
         command=_command_line(),
