@@ -172,8 +172,8 @@ const Kernels kAvx2Kernels{
     apply_double,
     largest_float,
     largest_double,
-    {tile_reference<float>, tile_lane<float>, tile_product},
-    {tile_reference<double>, tile_lane<double>, tile_product},
+    {tile_reference<float>, tile_lane<float>},
+    {tile_reference<double>, tile_lane<double>},
 };
 
 }  // namespace gfpq

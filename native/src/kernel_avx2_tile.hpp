@@ -112,6 +112,15 @@ struct Ranges<double> {
     }
 };
 
+inline void tile_product(const double* a, const double* b, std::size_t count, double* partial) {
+    Eight sums[2] = {Eight::load(partial), Eight::load(partial + 8)};
+    std::size_t i = 0;
+    for (; i + 16 <= count; i += 16)
+        for (std::size_t j = 0; j < 2; ++j) sums[j].add_product(Eight::load(a + i + 8 * j), Eight::load(b + i + 8 * j));
+    for (std::size_t j = 0; j < 2; ++j) sums[j].store(partial + 8 * j);
+    add_product(a, b, i, count, partial);
+}
+
 template <class T>
 void tile_reference(const T* x, std::size_t count, const ReferenceSums<T>& before, ReferenceSums<T>& after,
                     double* x_double) {
@@ -137,7 +146,7 @@ void tile_reference(const T* x, std::size_t count, const ReferenceSums<T>& befor
 
 template <class T>
 void tile_lane(const T* x, const double* x_double, const T* y, std::size_t count, const LaneSums<T>& before,
-               LaneSums<T>& after, double* errors) {
+               LaneSums<T>& after, double* errors, const EarlierLanes& earlier) {
     Eight squares = Eight::load(before.yy);
     Eight d = Eight::load(before.d);
     Eight dd = Eight::load(before.dd);
@@ -154,7 +163,7 @@ void tile_lane(const T* x, const double* x_double, const T* y, std::size_t count
             const Eight value = Eight::from(y + j);
             const Eight error = value.minus(Eight::load(x_double + j));
             const Eight size = error.magnitude();
-            if (errors != nullptr) error.store(errors + j);
+            error.store(errors + j);
             squares.add_product(value, value);
             d.add(error);
             dd.add_product(error, error);
@@ -170,16 +179,10 @@ void tile_lane(const T* x, const double* x_double, const T* y, std::size_t count
     range.store(after.extent);
     after.unequal_bits = unequal;
     add_lane(x, x_double, y, i, count, after, errors);
-}
-
-void tile_product(const double* a, const double* b, std::size_t count, double* partial) {
-    Eight sums[4];
-    for (std::size_t j = 0; j < 4; ++j) sums[j] = Eight::load(partial + 8 * j);
-    std::size_t i = 0;
-    for (; i + 32 <= count; i += 32)
-        for (std::size_t j = 0; j < 4; ++j) sums[j].add_product(Eight::load(a + i + 8 * j), Eight::load(b + i + 8 * j));
-    for (std::size_t j = 0; j < 4; ++j) sums[j].store(partial + 8 * j);
-    add_product(a, b, i, count, partial);
+    add_products(errors, 0, earlier, [count](const double* p, const double* q, double* partial) {
+        tile_product(p, q, count, partial);
+    });
+    pad_errors(errors, count);
 }
 
 }  // namespace

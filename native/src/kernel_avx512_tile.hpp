@@ -120,22 +120,52 @@ void reference_float(const float* x, std::size_t count, const ReferenceSums<floa
     range.store(after.extent);
 }
 
-template <bool KeepErrors>
+/// Sums of products with up to two earlier lanes, made while this lane's errors are at hand.
+template <int Count>
+struct ProductRegisters {
+    __m512d sums[Count + 1][2];  // one more than used: there is no array of nothing
+
+    explicit ProductRegisters(const EarlierLanes& earlier) {
+        for (int lane = 0; lane < Count; ++lane)
+            for (int half = 0; half < 2; ++half) sums[lane][half] = _mm512_load_pd(earlier.before[lane] + 8 * half);
+    }
+
+    void add(const EarlierLanes& earlier, std::size_t i, __m512d first, __m512d second) {
+        for (int lane = 0; lane < Count; ++lane) {
+            sums[lane][0] = _mm512_fmadd_pd(first, _mm512_load_pd(earlier.errors[lane] + i), sums[lane][0]);
+            sums[lane][1] = _mm512_fmadd_pd(second, _mm512_load_pd(earlier.errors[lane] + i + 8), sums[lane][1]);
+        }
+    }
+
+    void store(const EarlierLanes& earlier) const {
+        for (int lane = 0; lane < Count; ++lane)
+            for (int half = 0; half < 2; ++half) _mm512_store_pd(earlier.after[lane] + 8 * half, sums[lane][half]);
+    }
+};
+
+inline void product(const double* a, const double* b, std::size_t count, double* partial) {
+    __m512d sums[2] = {_mm512_load_pd(partial), _mm512_load_pd(partial + 8)};
+    for (std::size_t i = 0; i < count; i += 16)  // beyond `count` there are zeros
+        for (std::size_t j = 0; j < 2; ++j)
+            sums[j] = _mm512_fmadd_pd(_mm512_load_pd(a + i + 8 * j), _mm512_load_pd(b + i + 8 * j), sums[j]);
+    for (std::size_t j = 0; j < 2; ++j) _mm512_store_pd(partial + 8 * j, sums[j]);
+}
+
+template <int Earlier>
 void lane_float_loop(const float* x, const double* x_double, const float* y, std::size_t count,
-                     const LaneSums<float>& before, LaneSums<float>& after, double* errors) {
+                     const LaneSums<float>& before, LaneSums<float>& after, double* errors, const EarlierLanes& earlier) {
     LaneRegisters sums(before);
     FloatRange range(before.extent);
-    __m512i unequal = _mm512_setzero_si512();
-    const __m512i one = _mm512_set1_epi32(1);
+    ProductRegisters<Earlier> products(earlier);
+    std::uint64_t unequal = before.unequal_bits;
     const auto add = [&](__m512 floats, __m512i x_bits, std::size_t i) {
         const __mmask16 differ = _mm512_cmpneq_epi32_mask(_mm512_castps_si512(floats), x_bits);
-        unequal = _mm512_mask_add_epi32(unequal, differ, unequal, one);
+        unequal += static_cast<std::uint64_t>(_mm_popcnt_u32(differ));
         const __m512d first = sums.add(_mm512_load_pd(x_double + i), low_doubles(floats));
         const __m512d second = sums.add(_mm512_load_pd(x_double + i + 8), high_doubles(floats));
-        if (KeepErrors) {
-            _mm512_store_pd(errors + i, first);
-            _mm512_store_pd(errors + i + 8, second);
-        }
+        _mm512_store_pd(errors + i, first);
+        _mm512_store_pd(errors + i + 8, second);
+        products.add(earlier, i, first, second);
     };
     std::size_t i = 0;
     for (; i + 16 <= count; i += 16) {
@@ -152,13 +182,18 @@ void lane_float_loop(const float* x, const double* x_double, const float* y, std
     }
     sums.store(after);
     range.store(after.extent);
-    after.unequal_bits = before.unequal_bits + static_cast<std::uint64_t>(_mm512_reduce_add_epi32(unequal));
+    products.store(earlier);
+    after.unequal_bits = unequal;
+    add_products(errors, Earlier, earlier, [count](const double* p, const double* q, double* partial) {
+        product(p, q, count, partial);
+    });
 }
 
 void lane_float(const float* x, const double* x_double, const float* y, std::size_t count,
-                const LaneSums<float>& before, LaneSums<float>& after, double* errors) {
-    if (errors != nullptr) lane_float_loop<true>(x, x_double, y, count, before, after, errors);
-    else lane_float_loop<false>(x, x_double, y, count, before, after, errors);
+                const LaneSums<float>& before, LaneSums<float>& after, double* errors, const EarlierLanes& earlier) {
+    if (earlier.count == 0) lane_float_loop<0>(x, x_double, y, count, before, after, errors, earlier);
+    else if (earlier.count == 1) lane_float_loop<1>(x, x_double, y, count, before, after, errors, earlier);
+    else lane_float_loop<2>(x, x_double, y, count, before, after, errors, earlier);
 }
 
 /// As FloatRange. The upper half of the sixteen partial extremes stays as it was.
@@ -198,7 +233,7 @@ void reference_double(const double* x, std::size_t count, const ReferenceSums<do
 }
 
 void lane_double(const double* x, const double* x_double, const double* y, std::size_t count,
-                 const LaneSums<double>& before, LaneSums<double>& after, double* errors) {
+                 const LaneSums<double>& before, LaneSums<double>& after, double* errors, const EarlierLanes& earlier) {
     LaneRegisters sums(before);
     DoubleRange range(before.extent);
     __m512i unequal = _mm512_setzero_si512();
@@ -211,26 +246,15 @@ void lane_double(const double* x, const double* x_double, const double* y, std::
         const __mmask8 differ =
             _mm512_cmpneq_epi64_mask(_mm512_castpd_si512(value), _mm512_maskz_loadu_epi64(lanes, x + i));
         unequal = _mm512_mask_add_epi64(unequal, differ, unequal, one);
-        const __m512d error = sums.add(_mm512_load_pd(x_double + i), value);
-        if (errors != nullptr) _mm512_store_pd(errors + i, error);
+        _mm512_store_pd(errors + i, sums.add(_mm512_load_pd(x_double + i), value));
     }
-    if (errors != nullptr && (count & 15) != 0 && (count & 15) <= 8)
-        _mm512_store_pd(errors + (count + 7) / 8 * 8, _mm512_setzero_pd());
+    pad_errors(errors, count);
+    add_products(errors, 0, earlier, [count](const double* p, const double* q, double* partial) {
+        product(p, q, count, partial);
+    });
     sums.store(after);
     range.store(before.extent, after.extent);
     after.unequal_bits = before.unequal_bits + static_cast<std::uint64_t>(_mm512_reduce_add_epi64(unequal));
-}
-
-void product(const double* a, const double* b, std::size_t count, double* partial) {
-    __m512d sums[4];
-    for (std::size_t j = 0; j < 4; ++j) sums[j] = _mm512_load_pd(partial + 8 * j);
-    std::size_t i = 0;
-    for (; i + 32 <= count; i += 32)
-        for (std::size_t j = 0; j < 4; ++j)
-            sums[j] = _mm512_fmadd_pd(_mm512_load_pd(a + i + 8 * j), _mm512_load_pd(b + i + 8 * j), sums[j]);
-    for (std::size_t j = 0; j < 4 && i < count; ++j, i += 8)
-        sums[j] = _mm512_fmadd_pd(_mm512_load_pd(a + i), _mm512_load_pd(b + i), sums[j]);
-    for (std::size_t j = 0; j < 4; ++j) _mm512_store_pd(partial + 8 * j, sums[j]);
 }
 
 }  // namespace

@@ -19,8 +19,8 @@ const Kernels kBaselineKernels{
     apply_range<double, DoublePlan>,
     largest_scalar<float, std::uint32_t>,
     largest_scalar<double, std::uint64_t>,
-    {scalar_reference<float>, scalar_lane<float>, scalar_product},
-    {scalar_reference<double>, scalar_lane<double>, scalar_product},
+    {scalar_reference<float>, scalar_lane<float>},
+    {scalar_reference<double>, scalar_lane<double>},
 };
 
 }  // namespace gfpq

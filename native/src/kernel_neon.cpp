@@ -130,8 +130,8 @@ const Kernels kNeonKernels{
     apply_double,
     largest_float,
     largest_scalar<double, std::uint64_t>,
-    {scalar_reference<float>, scalar_lane<float>, scalar_product},
-    {scalar_reference<double>, scalar_lane<double>, scalar_product},
+    {scalar_reference<float>, scalar_lane<float>},
+    {scalar_reference<double>, scalar_lane<double>},
 };
 
 }  // namespace gfpq

@@ -149,7 +149,8 @@ public:
             start_row(rows + k * kSumFields);
         }
         for (std::size_t i = 0; i < lanes * lanes; ++i) products[i] = 0.0;
-        for (std::size_t pair = 0; pair < lanes * (lanes - 1) / 2; ++pair) clear(pair_[pair], kPartialProducts);
+        for (std::size_t pair = 0; pair < lanes * (lanes - 1) / 2; ++pair) clear(pair_[0][pair], kPartialProducts);
+        for (std::size_t k = 0; k < lanes; ++k) error_pointers_[k] = errors_[k];
     }
 
     void run(std::size_t begin, std::size_t end) noexcept {
@@ -164,6 +165,9 @@ public:
     }
 
 private:
+    /// Number of the pair of lane i and a later lane j.
+    static std::size_t pair_number(std::size_t i, std::size_t j) noexcept { return j * (j - 1) / 2 + i; }
+
     bool fast_tile(std::size_t at, std::size_t count) noexcept {
         const TileKernels<T>& kernel = kernels_;
         const std::size_t now = current_;
@@ -172,13 +176,16 @@ private:
         if (!all_finite(reference_[next].xx)) return false;
         for (std::size_t k = 0; k < lanes_; ++k) {
             LaneSums<T>& after = lane_[next][k];
-            kernel.lane(x_ + at, x_double_, y_[k] + at, count, lane_[now][k], after, lanes_ > 1 ? errors_[k] : nullptr);
+            const double* pairs_before[kMostLanes];
+            double* pairs_after[kMostLanes];
+            for (std::size_t i = 0; i < k; ++i) {
+                pairs_before[i] = pair_[now][pair_number(i, k)];
+                pairs_after[i] = pair_[next][pair_number(i, k)];
+            }
+            kernel.lane(x_ + at, x_double_, y_[k] + at, count, lane_[now][k], after, errors_[k],
+                        {k, error_pointers_, pairs_before, pairs_after});
             if (!all_finite(after.yy)) return false;
         }
-        std::size_t pair = 0;
-        for (std::size_t i = 0; i < lanes_; ++i)
-            for (std::size_t j = i + 1; j < lanes_; ++j)
-                kernel.product(errors_[i], errors_[j], count, pair_[pair++]);
         current_ = next;
         counted_ += count;
         return true;
@@ -213,10 +220,9 @@ private:
             merge_sums(rows_ + k * kSumFields, row, 0);
             products_[k * lanes_ + k] += row[kSumDD];
         }
-        std::size_t pair = 0;
         for (std::size_t i = 0; i < lanes_; ++i)
             for (std::size_t j = i + 1; j < lanes_; ++j) {
-                const double* partial = pair_[pair++];
+                const double* partial = pair_[current_][pair_number(i, j)];
                 double sum = 0.0;
                 for (std::size_t at = 0; at < kPartialProducts; at += kPartialSums) sum += total(partial + at);
                 products_[i * lanes_ + j] += sum;
@@ -266,7 +272,8 @@ private:
     LaneSums<T> lane_[2][kMostLanes];
     alignas(64) double x_double_[kTile];
     alignas(64) double errors_[kMostLanes][kTile];
-    alignas(64) double pair_[kMostLanes * (kMostLanes - 1) / 2][kPartialProducts];
+    alignas(64) double pair_[2][kMostLanes * (kMostLanes - 1) / 2][kPartialProducts];
+    const double* error_pointers_[kMostLanes];
 };
 
 }  // namespace

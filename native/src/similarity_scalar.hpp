@@ -52,7 +52,7 @@ inline void add_lane(const T* x, const double* x_double, const T* y, std::size_t
         const double value = static_cast<double>(y[i]);
         const double error = value - x_double[i];
         const double size = error < 0 ? -error : error;
-        if (errors != nullptr) errors[i] = error;
+        errors[i] = error;
         sums.yy[part] += value * value;
         sums.d[part] += error;
         sums.dd[part] += error * error;
@@ -65,6 +65,21 @@ inline void add_lane(const T* x, const double* x_double, const T* y, std::size_t
 
 inline void add_product(const double* a, const double* b, std::size_t begin, std::size_t end, double* partial) {
     for (std::size_t i = begin; i < end; ++i) partial[i % kPartialProducts] += a[i] * b[i];
+}
+
+/// Products with the lanes from number `first` on; `add(a, b, partial)` does one.
+template <class Add>
+inline void add_products(const double* errors, std::size_t first, const EarlierLanes& earlier, const Add& add) {
+    for (std::size_t lane = first; lane < earlier.count; ++lane) {
+        double* after = earlier.after[lane];
+        for (std::size_t i = 0; i < kPartialProducts; ++i) after[i] = earlier.before[lane][i];
+        add(errors, earlier.errors[lane], after);
+    }
+}
+
+/// Zeros up to the next multiple of 16.
+inline void pad_errors(double* errors, std::size_t count) {
+    for (; count % kPartialRange != 0; ++count) errors[count] = 0.0;
 }
 
 template <class T>
@@ -88,7 +103,7 @@ inline void scalar_reference(const T* x, std::size_t count, const ReferenceSums<
 
 template <class T>
 inline void scalar_lane(const T* x, const double* x_double, const T* y, std::size_t count, const LaneSums<T>& before,
-               LaneSums<T>& after, double* errors) {
+               LaneSums<T>& after, double* errors, const EarlierLanes& earlier) {
     LaneSums<T> sums = before;
     std::size_t i = 0;
     for (; i + kPartialRange <= count; i += kPartialRange) {
@@ -97,27 +112,25 @@ inline void scalar_lane(const T* x, const double* x_double, const T* y, std::siz
         sums.unequal_bits += unequal;
         for (std::size_t j = 0; j < kPartialRange; ++j) add_extent(y[i + j], j, sums.extent);
         for (std::size_t half = i; half < i + kPartialRange; half += kPartialSums) {
-            double error[kPartialSums];
             for (std::size_t j = 0; j < kPartialSums; ++j) {
                 const double value = static_cast<double>(y[half + j]);
-                error[j] = value - x_double[half + j];
-                const double size = error[j] < 0 ? -error[j] : error[j];
+                const double error = value - x_double[half + j];
+                const double size = error < 0 ? -error : error;
+                errors[half + j] = error;
                 sums.yy[j] += value * value;
-                sums.d[j] += error[j];
-                sums.dd[j] += error[j] * error[j];
+                sums.d[j] += error;
+                sums.dd[j] += error * error;
                 sums.abs_d[j] += size;
                 sums.max_abs_d[j] = size > sums.max_abs_d[j] ? size : sums.max_abs_d[j];
             }
-            if (errors != nullptr)
-                for (std::size_t j = 0; j < kPartialSums; ++j) errors[half + j] = error[j];
         }
     }
     add_lane(x, x_double, y, i, count, sums, errors);
     after = sums;
-}
-
-inline void scalar_product(const double* a, const double* b, std::size_t count, double* partial) {
-    add_product(a, b, 0, count, partial);
+    add_products(errors, 0, earlier, [count](const double* p, const double* q, double* partial) {
+        add_product(p, q, 0, count, partial);
+    });
+    pad_errors(errors, count);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace gfpq {
 inline constexpr std::size_t kTile = 512;        // elements; a multiple of every vector length
 inline constexpr std::size_t kPartialSums = 8;   // element i belongs to partial sum i % 8
 inline constexpr std::size_t kPartialRange = 16;  // the same for minimum and maximum
-inline constexpr std::size_t kPartialProducts = 32;  // and for products of errors, where little else hides the latency
+inline constexpr std::size_t kPartialProducts = 16;  // and for products of errors
 
 // None of the following is initialized by itself: `start` does it for as many as are used.
 
@@ -41,18 +41,24 @@ struct alignas(64) LaneSums {
     std::uint64_t unequal_bits;
 };
 
+/// What a lane's errors are multiplied with: those of the lanes before it, kTile doubles each. Sums of kPartialProducts
+/// doubles each.
+struct EarlierLanes {
+    std::size_t count;
+    const double* const* errors;
+    const double* const* before;
+    double* const* after;
+};
+
 /// Each takes the sums before the tile and writes those after it elsewhere, so that a tile with something that is not
 /// finite (the sums of squares show it) can be done again with care.
 template <class T>
 struct TileKernels {
     void (*reference)(const T* x, std::size_t count, const ReferenceSums<T>& before, ReferenceSums<T>& after,
                       double* x_double);
-    /// `errors` (kTile doubles) is written where it is not nullptr.
+    /// `errors` is written: kTile doubles, zero from `count` to the next multiple of 16.
     void (*lane)(const T* x, const double* x_double, const T* y, std::size_t count, const LaneSums<T>& before,
-                 LaneSums<T>& after, double* errors);
-    /// Adds a * b to kPartialProducts partial sums. May read beyond `count` up to a multiple of 16, where the lane
-    /// kernel has left zeros.
-    void (*product)(const double* a, const double* b, std::size_t count, double* partial);
+                 LaneSums<T>& after, double* errors, const EarlierLanes& earlier);
 };
 
 }  // namespace gfpq
