@@ -90,6 +90,7 @@ def channel_evidence(table: Table) -> dict[str, Any]:
     live = maxima > 0
     return {
         "sqnr_db": [_short(value, 2) for value in sqnr],
+        "mean_error": [_short(value) for value in column(table, "d") / np.maximum(column(table, "count"), 1)],
         "maximum": [_short(value) for value in maxima],
         "headroom_octaves": [_short(value, 3) for value in octaves],
         "dead": [int(index) for index in np.flatnonzero(~live)],

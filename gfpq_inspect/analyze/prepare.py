@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from gfpq_inspect.analyze.findings.case import Snapshot
+from gfpq_inspect.analyze.remedies.plan import apply_plan, read_plan
 from gfpq_inspect.analyze.session import ComparisonRequest
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
 from gfpq_inspect.errors import InputError, UsageError
@@ -46,6 +47,7 @@ class ComparisonOptions:
         device: 'cpu', or 'cuda' for PyTorch on a GPU.
         master: The float master that the second network's fine-tuning kept, or None.
         snapshots: Folder with snapshots of that fine-tuning, or None.
+        plan: Bit widths of layers that `gfpq-inspect remedy` wrote, or None.
         allow_missing: Layers without stored weights keep Caffe's filler values.
         allow_unknown_fields: Unknown prototxt fields are ignored.
         command: As it was typed, for the record.
@@ -69,6 +71,7 @@ class ComparisonOptions:
     device: str = "cpu"
     master: Path | None = None
     snapshots: Path | None = None
+    plan: Path | None = None
     allow_missing: bool = False
     allow_unknown_fields: bool = False
     command: str = ""
@@ -96,6 +99,10 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
     shapes_first, shapes_second = _input_shapes(options, first, second)
     first_model = build(first, shapes_first, fold=options.fold)
     second_model = None if second is None else build(second, shapes_second, fold=options.fold)
+    if options.plan is not None:
+        plan = read_plan(options.plan)
+        first_model = apply_plan(first_model, plan, options.plan)
+        second_model = None if second_model is None else apply_plan(second_model, plan, options.plan)
     history = _history(options, shapes_first if second is None else shapes_second)
     preprocessing = _with_prototxt_defaults(options.preprocessing, first_model)
     source = _source(options.inputs, first_model, preprocessing)

@@ -60,6 +60,7 @@ def compare(
     snapshots: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of snapshots of that fine-tuning, for the same.")
     ] = None,
+    plan: Annotated[Path | None, typer.Option(help="Bit widths of layers, as gfpq-inspect remedy wrote them.")] = None,
     inputs: Inputs = None,
     nnie_cfg: NnieConfiguration = None,
     mean: Mean = None,
@@ -141,6 +142,7 @@ def compare(
         fold=fold,
         master=master,
         snapshots=snapshots,
+        plan=plan,
         workers=workers,
         device=device,
         allow_missing=allow_missing,

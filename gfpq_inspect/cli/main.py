@@ -17,6 +17,10 @@ EXIT_PASS, EXIT_GATE_FAILED, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED = 0, 1, 2, 7
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("gfpq_inspect.cli.compare:compare", "Compare a float network with its quantized form, layer by layer."),
+    "remedy": (
+        "gfpq_inspect.cli.remedy:remedy",
+        "Try remedies, and plan the fewest 16-bit layers that reach a target.",
+    ),
     "report": ("gfpq_inspect.cli.report:report", "Render a saved result again: HTML, CSV, Markdown and more."),
     "show": ("gfpq_inspect.cli.show:show", "Print a saved result, or one layer of it."),
     "layers": ("gfpq_inspect.cli.layers:layers", "List a network's layers and what NNIE quantizes."),

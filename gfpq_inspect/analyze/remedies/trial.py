@@ -1,0 +1,129 @@
+"""Measures a changed network, quantized, against the float network: all that a remedy is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gfpq_inspect.analyze.batches import Batch, Feeder, first_sample, run_in_order
+from gfpq_inspect.analyze.engine.interface import Experiment, Measurement
+from gfpq_inspect.analyze.engine.layered import LayeredEngine
+from gfpq_inspect.analyze.lanes import FLOAT, TUNED, Side
+from gfpq_inspect.analyze.metrics import Pool, scores_of
+from gfpq_inspect.analyze.points import points_of
+from gfpq_inspect.analyze.result import Comparison, Scores
+from gfpq_inspect.analyze.rows import table_rows
+from gfpq_inspect.analyze.weights import WeightTable
+from gfpq_inspect.inputs.source import SampleSource
+from gfpq_inspect.models.model import Model
+from gfpq_inspect.models.pair import pair_layers
+from gfpq_inspect.quantize import gfpq_of, kernels
+
+_TOTAL = Comparison("total", "tuned", "float", "total", "changed network, quantized, against the float network")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one run showed.
+
+    Attributes:
+        scores: Row key to scores of the quantized network against the float one.
+        outputs: Row keys of the network outputs.
+    """
+
+    scores: Mapping[str, Scores]
+    outputs: tuple[str, ...]
+
+    @property
+    def worst_output(self) -> float:
+        """Lowest cosine of a network output."""
+        return min(self.cosine(key) for key in self.outputs)
+
+    @property
+    def output_db(self) -> float:
+        """Lowest SQNR of a network output, in dB; 200 where all are exact."""
+        return min(self.sqnr_db(key) for key in self.outputs)
+
+    def cosine(self, key: str) -> float:
+        """Cosine of a row; 1 where nothing could be scored."""
+        value = self.scores[key].cosine if key in self.scores else None
+        return 1.0 if value is None else value
+
+    def sqnr_db(self, key: str) -> float:
+        """SQNR of a row in dB; 200 where it is exact."""
+        value = self.scores[key].sqnr_db if key in self.scores else None
+        return 200.0 if value is None else value
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Runs trials of one network.
+
+    Attributes:
+        first: The float network.
+        source: The samples that it is judged by.
+        bits: Bit width of the run.
+        workers: Batches in flight.
+    """
+
+    first: Model
+    source: SampleSource
+    bits: int
+    workers: int = 2
+
+    def run(self, changed: Model, steps: Mapping[str, int] | None = None) -> Trial:
+        """Run a changed network against the float one.
+
+        Args:
+            changed: The network with a remedy applied; the float network itself for no remedy.
+            steps: Graph value to steps by which the coefficient of its data is moved.
+
+        Raises:
+            ModelError: The changed network does not run.
+        """
+        models = {Side.FIRST: self.first, Side.SECOND: changed}
+        table = table_rows(models, pair_layers(self.first, changed))
+        experiment = Experiment(
+            models=models,
+            lanes=(FLOAT, TUNED),
+            comparisons=(_TOTAL,),
+            rows=tuple(row.row for row in table),
+            points=points_of(Side.SECOND, changed, gfpq_of(self.bits)),
+            weights=WeightTable(models, gfpq_of(self.bits)),
+            bits=self.bits,
+            per_sample=False,
+        )
+        engine = LayeredEngine(experiment)
+        names = {entry.name: entry.name for entry in self.first.inputs}
+        feeder = Feeder(self.source, models, dict.fromkeys(Side, names))
+        engine.trial(first_sample(feeder).feeds, 1)
+        deltas = self._coefficients(engine, feeder, steps or {})
+        pool = Pool(len(experiment.rows), 1)
+
+        def work(batch: Batch) -> Measurement:
+            return engine.measure(batch.feeds, batch.samples, deltas)
+
+        for _, measurement in run_in_order(feeder.batches(1), work, self.workers):
+            pool.add(measurement.sums)
+        scored = {}
+        for index, row in enumerate(table):
+            if Side.FIRST in row.row.values and Side.SECOND in row.row.values:
+                scored[row.row.key] = scores_of(pool.sums[index, 0])
+        return Trial(scored, tuple(row.row.key for row in table if row.is_output and row.row.key in scored))
+
+    def _coefficients(self, engine: LayeredEngine, feeder: Feeder, steps: Mapping[str, int]) -> list[int]:
+        points = engine.experiment.points
+        if not points:
+            return []
+
+        def work(batch: Batch) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+            return engine.calibrate(batch.feeds, batch.samples)
+
+        found = np.concatenate([part for _, part in run_in_order(feeder.batches(1), work, self.workers)])
+        deltas = []
+        for index, point in enumerate(points):
+            delta = max(kernels.coefficient_of(float(value), point.bits) for value in found[:, index])
+            deltas.append(delta + steps.get(point.value, 0))
+        return deltas
