@@ -126,7 +126,7 @@ function seriesRows(table, spec) {
     trace.y.forEach((value, at) => {
       const x = trace.x ? trace.x[at] : at;
       const own = typeof trace.customdata?.[at] === "object" ? `channel ${trace.customdata[at][0]}` : trace.text?.[at];
-      if (!labels.has(x)) labels.set(x, own ?? x);
+      if (typeof (labels.get(x) ?? 0) === "number") labels.set(x, own ?? x);
       values.set(x, value);
     });
     return values;

@@ -153,7 +153,8 @@ def test_the_layers_page_draws_its_evidence(open_page: Open) -> None:
     opened = open_page("typical", "#layer=res3c_branch2a")
     opened.wait_for_charts(6)
     panels = opened.page.locator("#layer .panel h2").all_inner_texts()
-    assert panels[:3] == ["Scores", "What made the error", "Coefficients"]
+    assert panels[:4] == ["Scores", "What made the error", "This layer alone", "Coefficients"]
+    assert "was added here" in opened.page.locator("#layer").inner_text()
     assert {"Output values", "Error", "Float against quantized", "Channels", "Codes in use", "Worst elements"} <= set(
         panels
     )
@@ -164,6 +165,24 @@ def test_the_layers_page_draws_its_evidence(open_page: Open) -> None:
     numbers = [[int(n.replace("\u202f", "") or 0) for n in row.split("\t")[1:]] for row in rows]
     assert [pair[0] for pair in numbers] == part["counts"]["float"]
     assert [pair[1] for pair in numbers] == part["counts"]["both"]
+
+
+def test_the_chart_reads_each_layer_alone(open_page: Open) -> None:
+    opened = open_page("typical")
+    opened.wait_for_charts()
+    opened.page.locator("#chart-reading").select_option("alone")
+    chart = "document.querySelector('#network-chart .js-plotly-plot').data"
+    opened.page.wait_for_function(f"() => {chart}.some((trace) => trace.meta.comparison === 'fresh_both')")
+    assert "error=alone" in opened.page.url
+    opened.page.locator("#network-chart summary").click()
+    row = next(row for row in sample("typical").layers if row.name == "res3c_branch2a")
+    line = opened.page.locator(
+        "#network-chart tbody tr", has=opened.page.get_by_role("rowheader", name=row.name, exact=True)
+    )
+    titles = opened.page.locator("#network-chart thead th").all_text_contents()
+    column = next(i for i, title in enumerate(titles) if title.startswith("local_data: "))
+    shown = float(line.locator("th, td").nth(column).inner_text())
+    assert shown == pytest.approx(row.scores["local_data"].sqnr_db, rel=1e-4)
 
 
 def test_clicking_the_chart_selects_the_layer(open_page: Open) -> None:
@@ -244,7 +263,9 @@ def test_the_theme_is_kept_and_colours_follow(open_page: Open) -> None:
     assert button.inner_text() == "Theme: dark"
     assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") != light
     chart = "document.querySelector('#network-chart .js-plotly-plot')"
-    opened.page.wait_for_function(f"() => {chart}.data.find((t) => t.meta.comparison === 'both').line.color === '#e6e9ee'")
+    opened.page.wait_for_function(
+        f"() => {chart}.data.find((t) => t.meta.comparison === 'both').line.color === '#e6e9ee'"
+    )
     opened.page.reload()
     assert opened.page.evaluate("document.documentElement.classList.contains('dark')")
 
