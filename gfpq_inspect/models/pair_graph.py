@@ -74,18 +74,30 @@ class _Walk:
         self._tensors = tuple(
             {tensor.name: tensor for tensor in model.graph.graph.initializer} for model in (first, second)
         )
+        self._constants = {
+            value
+            for model in (first, second)
+            for layer in model.layers
+            if layer.kind is LayerKind.CONSTANT
+            for value in layer.outputs
+        }
         self._readers: dict[str, list[Layer]] = {}
         for layer in first.layers:
-            for value in dict.fromkeys(layer.inputs):
+            for value in dict.fromkeys(self._data(layer)):
                 self._readers.setdefault(value, []).append(layer)
         self._order = {layer.key: index for index, layer in enumerate(first.layers)}
         self._taken: set[str] = set()
         self._maker = {value: layer for layer in second.layers for value in layer.outputs}
         self._arrays: dict[tuple[int, str], Array] = {}
 
+    def _data(self, layer: Layer) -> tuple[str, ...]:
+        """What a layer reads, computed constants left out."""
+        return tuple(value for value in layer.inputs if value not in self._constants)
+
     def run(self) -> None:
+        """Look at every layer of the second model, then at the outputs."""
         for layer in self._second.layers:
-            if layer.kind is LayerKind.INPUT:
+            if layer.kind in (LayerKind.INPUT, LayerKind.CONSTANT):
                 continue
             if layer.kind in (LayerKind.QUANT, LayerKind.IDENTITY):
                 self._hand_on(layer)
@@ -99,10 +111,11 @@ class _Walk:
 
     def _hand_on(self, layer: Layer) -> None:
         """A layer without a partner: where it reads one value, its output stands for the same."""
-        if len(layer.inputs) == 1 and layer.inputs[0] in self.stands_for:
+        data = self._data(layer)
+        if len(data) == 1 and data[0] in self.stands_for:
             for value in layer.outputs:
-                self.stands_for[value] = self.stands_for[layer.inputs[0]]
-            owner = self._owner(layer.inputs[0])
+                self.stands_for[value] = self.stands_for[data[0]]
+            owner = self._owner(data[0])
             if owner is not None and layer.kind is LayerKind.COMPUTE and canonical_type(layer) in AFFINE:
                 self.found.extended.setdefault(owner.key, []).append(layer)
 
@@ -110,7 +123,8 @@ class _Walk:
         """The paired layer of the second model whose result a value still is."""
         layer = self._maker.get(value)
         while layer is not None and layer.key not in self.found.partners:
-            layer = self._maker.get(layer.inputs[0]) if len(layer.inputs) == 1 else None
+            data = self._data(layer)
+            layer = self._maker.get(data[0]) if len(data) == 1 else None
         return layer
 
     def reach(self, value: str) -> Iterator[tuple[str, tuple[Layer, ...]]]:
@@ -123,12 +137,12 @@ class _Walk:
                 waiting += [
                     (layer.outputs[0], (*path, layer))
                     for layer in self._readers.get(current, ())
-                    if layer.key not in self._taken and len(set(layer.inputs)) == 1 and _may_vanish(layer)
+                    if layer.key not in self._taken and len(set(self._data(layer))) == 1 and _may_vanish(layer)
                 ]
 
     def _match(self, layer: Layer) -> tuple[Layer, tuple[tuple[Layer, ...], ...]] | None:
-        known = [value for value in layer.inputs if value in self.stands_for]
-        if not known or len(known) < len(layer.inputs):
+        known = [value for value in self._data(layer) if value in self.stands_for]
+        if not known or len(known) < len(self._data(layer)):
             return self._by_anchor(layer)
         reached = [dict(_shortest(self.reach(self.stands_for[value]))) for value in known]
         candidates = []
@@ -136,7 +150,7 @@ class _Walk:
             for other in self._readers.get(value, ()):
                 if other.key in self._taken or canonical_type(other) != canonical_type(layer):
                     continue
-                paths = _assign(other.inputs, reached)
+                paths = _assign(self._data(other), reached)
                 if paths is None or not self._shapes_agree(other, layer):
                     continue
                 candidates.append((other, paths))
@@ -173,7 +187,7 @@ class _Walk:
         self.found.partners[layer.key] = other
         for value, source in zip(layer.outputs, other.outputs, strict=False):
             self.stands_for[value] = source
-        for value, path in zip([v for v in layer.inputs if v in self.stands_for], paths, strict=False):
+        for value, path in zip([v for v in self._data(layer) if v in self.stands_for], paths, strict=False):
             self._absorb(value, path)
 
     def _absorb(self, value: str, path: tuple[Layer, ...]) -> None:

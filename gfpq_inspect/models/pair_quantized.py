@@ -65,6 +65,9 @@ class _Completion:
         for key, partner in self._found.partners.items():
             self._pair(self._layers[key], partner)
         self._pair_inputs()
+        for layer in self._second.layers:
+            if layer.kind is LayerKind.CONSTANT:
+                self._explained[1, layer.key] = "computes a constant"
         second = self._completed()
         weights = [name for layer in second.layers if layer.quantization for name in layer.quantization.weights]
         unknown = sorted({name for name in weights if name not in self._masters and not self._has_floats(name)})

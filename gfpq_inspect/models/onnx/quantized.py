@@ -206,6 +206,11 @@ class Rewriter:
         Where nobody else reads the value, the node that makes it hands it on quantized; else a node of its own does.
         """
         value = self.float_of(source)
+        known = self.view.outputs.get(value)
+        if known is not None and _identity(known) == _identity(chosen) is not None:
+            # Quantizing once more in the same way changes nothing.
+            self.floats[codes] = (value, chosen)
+            return
         maker = next((node for node in self._nodes if value in node.output), None)
         target = self._float_name(codes)
         if maker is not None and value not in self.view.outputs and self._only_quantized(source, chosen):
@@ -381,6 +386,10 @@ class Rewriter:
         graph.initializer.extend(tensor for name, tensor in self._new_tensors.items() if name in read)
         graph.node.extend(self._nodes)
         self.view.weights = {name: entry for name, entry in self.view.weights.items() if name in read}
+
+
+def _identity(chosen: NumberFormat) -> object:
+    return chosen.identity if isinstance(chosen, StoredQuantization) else None
 
 
 def dequantized(codes: Array, chosen: StoredQuantization) -> Array:
