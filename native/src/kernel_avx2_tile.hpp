@@ -38,11 +38,11 @@ struct Eight {
     }
 };
 
-/// The next tile of a buffer: several buffers take turns, which the processor's own prefetching does not foresee.
+/// What comes next in a buffer: several buffers take turns, which the processor's own prefetching does not foresee.
 template <class T>
-inline void prefetch_next_tile(const T* data) {
+inline void prefetch_next(const T* data) {
     for (std::size_t bytes = 0; bytes < 16 * sizeof(T); bytes += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(data + kTile) + bytes, _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(data + kTile / 2) + bytes, _MM_HINT_T0);
 }
 
 /// Smallest and largest element and the count of unequal bits; sixteen elements at a time.
@@ -129,7 +129,7 @@ void tile_reference(const T* x, std::size_t count, const ReferenceSums<T>& befor
     Ranges<T> range(before.extent);
     std::size_t i = 0;
     for (; i + 16 <= count; i += 16) {
-        prefetch_next_tile(x + i);
+        prefetch_next(x + i);
         range.add(x + i);
         for (std::size_t j = i; j < i + 16; j += 8) {
             const Eight value = Eight::from(x + j);
@@ -156,7 +156,7 @@ void tile_lane(const T* x, const double* x_double, const T* y, std::size_t count
     std::uint64_t unequal = before.unequal_bits;
     std::size_t i = 0;
     for (; i + 16 <= count; i += 16) {
-        prefetch_next_tile(y + i);
+        prefetch_next(y + i);
         range.add(y + i);
         unequal += 16 - Ranges<T>::equal(x + i, y + i);
         for (std::size_t j = i; j < i + 16; j += 8) {
