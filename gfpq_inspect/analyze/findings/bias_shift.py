@@ -7,10 +7,12 @@ import numpy as np
 from gfpq_inspect.analyze.channels import column
 from gfpq_inspect.analyze.findings.case import Case, layers_text
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
+from gfpq_inspect.analyze.result import Verdict
 
 _SHARE = 0.5
 _RELATIVE = 0.03
 _FEWEST = 64
+_MANY = 0.25
 
 
 def run(case: Case) -> Outcome:
@@ -42,7 +44,12 @@ def run(case: Case) -> Outcome:
         f"{layers_text(len(rows))}."
     )
     columns = ("layer", "cosine", "share of the shift %", "channels shifted by over 3 % of their rms, %")
-    return found("warning", measured, layers=[str(row[0]) for row in rows], columns=columns, rows=rows)
+    outputs = {row.key for row in case.rows if row.is_output}
+    bad = sum(row.verdict is Verdict.FLAGGED for row in case.rows)
+    matters = len(rows) > _MANY * bad or any(row[0] in outputs for row in rows)
+    return found(
+        "warning" if matters else "note", measured, layers=[str(row[0]) for row in rows], columns=columns, rows=rows
+    )
 
 
 CHECK = Check(

@@ -55,7 +55,9 @@ def _states(case: Case) -> list[GridState]:
         working = stored if stored.dtype in (np.float32, np.float64) else stored.astype(np.float32)
         share = kernels.grid_fit(working, wanted).share
         key = case.row_key(Side.SECOND, layer.key)
-        states.append(GridState(key, layer.type, wanted, stored_width(working), share, bool(layer.folded)))
+        # A kernel of one or two magnitudes (an interpolation) lies on any grid that holds them.
+        width = stored_width(working) or (wanted if share == 1.0 else None)
+        states.append(GridState(key, layer.type, wanted, width, share, bool(layer.folded)))
     return states
 
 

@@ -62,6 +62,7 @@ CHECKS: tuple[Check, ...] = (
     ternary.CHECK,
     set_up.CHECK,
     weight_script.CHECK,
+    accumulation.CHECK,
     saturation.CHECK,
     scaled_filter.CHECK,
     outlier_filter.CHECK,
@@ -82,7 +83,6 @@ CHECKS: tuple[Check, ...] = (
     before_fold.CHECK,
     mixed_widths.CHECK,
     skipped_layers.CHECK,
-    accumulation.CHECK,
 )
 """The checks of this package, in the order of the tree."""
 

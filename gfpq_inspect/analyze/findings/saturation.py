@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
+from gfpq_inspect.analyze.channels import column
 from gfpq_inspect.analyze.findings.case import Case, layers_text
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
+from gfpq_inspect.analyze.findings.tensors_seen import tensors_seen
 
 _WARN = 0.001
 _ERROR = 0.01
 
 
 def run(case: Case) -> Outcome:
-    """Read the share of values a step or more above the top of the grid."""
-    data = [entry for entry in case.coefficients if entry.role == "data" and entry.beyond_share is not None]
-    if not data:
+    """Count the values of the float networks' tensors that lie a step or more above the top of the grid."""
+    seen = list(tensors_seen(case))
+    if not seen:
         return not_applicable("quantized data")
-    over = sorted((e for e in data if (e.beyond_share or 0) > _WARN), key=lambda e: -(e.beyond_share or 0))
+    shares = [(one.table.beyond / max(1.0, float(column(one.table.channels, "count").sum())), one) for one in seen]
+    over = sorted((entry for entry in shares if entry[0] > _WARN), key=lambda entry: -entry[0])
     if not over:
-        most = max(data, key=lambda e: e.beyond_share or 0)
-        return passed(
-            f"At most {100 * (most.beyond_share or 0):.3g} % of a tensor lie beyond its calibration ('{most.tensor}')."
-        )
-    worst = over[0]
+        most = max(shares, key=lambda entry: entry[0])
+        return passed(f"At most {100 * most[0]:.3g} % of a tensor lie beyond its calibration ('{most[1].row}').")
+    share, worst = over[0]
     measured = (
-        f"{100 * (worst.beyond_share or 0):.3g} % of '{worst.tensor}', read by '{worst.layer}', lie a step or more "
-        f"above the top of its grid ({worst.grid_top:.4g}); {layers_text(len(over), 'tensor')} exceed 0.1 %."
+        f"{100 * share:.3g} % of '{worst.row}' lie a step or more above the top of its grid ({worst.sqnr_db:.1f} dB); "
+        f"{layers_text(len(over), 'tensor')} exceed 0.1 %."
     )
     rows: list[tuple[Cell, ...]] = [
-        (e.layer, e.tensor, e.model, 100 * (e.beyond_share or 0), e.grid_top, e.maximum) for e in over
+        (one.row, one.point.side.value, 100 * part, float(one.maxima.max()), one.sqnr_db) for part, one in over
     ]
-    columns = ("layer", "tensor", "model", "beyond %", "top of the grid", "largest calibrated")
-    severity = "error" if (worst.beyond_share or 0) > _ERROR else "warning"
-    return found(severity, measured, layers=[_row(case, e.layer, e.model) for e in over], columns=columns, rows=rows)
-
-
-def _row(case: Case, layer: str, model: str) -> str:
-    return next((key for (side, name), key in case.row_of.items() if name == layer and side.value == model), layer)
+    columns = ("tensor", "model", "beyond %", "largest value", "SQNR dB")
+    layers = [row for _, one in over for row in (one.row, *one.readers)]
+    return found("error" if share > _ERROR else "warning", measured, layers=layers, columns=columns, rows=rows)
 
 
 CHECK = Check(
@@ -47,7 +44,7 @@ CHECK = Check(
         "Calibrate with more images (20 to 50) that cover the extremes, in UPDATE mode, or take a larger coefficient."
     ),
     how=(
-        "Share of finite elements at or above value(T + 1), in the lane that simulates deployment. A coefficient "
+        "Share of finite elements at or above value(T + 1), in the float network's tensor with the run's coefficient. One "
         "made from the same data never lets one through, so only calibration is to blame."
     ),
     run=run,

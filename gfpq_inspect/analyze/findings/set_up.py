@@ -14,6 +14,9 @@ _FEWEST = 4
 _ALIKE = 0.01
 """Relative distance of weights up to which they are the same but for quantization; training moves them further."""
 
+_CANCEL = frozenset({"BatchNorm", "BatchNormalization", "BN", "Scale", "Bias", "Eltwise", "Add", "Sub", "Sum", "Power"})
+"""Layers that may subtract most of what they read, and make much of a small difference; no difference begins there."""
+
 _AGREES = 0.9995
 """Cosine from which a layer's inputs are the same: a subtraction behind them makes much of a small difference."""
 
@@ -58,6 +61,8 @@ def _agrees(case: Case, row: LayerRow, comparison: str) -> bool:
 
 def _begins(case: Case, row: LayerRow, comparison: str) -> bool:
     """The layer's inputs agree and its weights are alike, or have another shape, yet its outputs differ."""
+    if row.type in _CANCEL:
+        return False
     inputs = [case.rows[case.row_index[key]] for key in row.inputs if key in case.row_index]
     if any(not _agrees(case, entry, comparison) for entry in inputs):
         return False
