@@ -2,7 +2,7 @@
 
 import { byId, fill, make } from "./dom.js";
 import { ranking, score } from "./data.js";
-import { cosineText, shortened, sqnrText } from "./text.js";
+import { cosineText, shortened, sqnrText, visible } from "./text.js";
 import { choice } from "./toolbar.js";
 import { layerSummary } from "./layer.js";
 
@@ -61,8 +61,7 @@ export function graphParts(data, folded) {
 
 /** Moves boxes of one row apart where folding put them on each other. */
 function separate(parts) {
-  const rows = Map.groupBy ? Map.groupBy(parts, (p) => p.y) : groupBy(parts, (p) => p.y);
-  for (const row of rows.values()) {
+  for (const row of groupBy(parts, (part) => part.y).values()) {
     row.sort((a, b) => a.x - b.x || a.id - b.id);
     for (let i = 1; i < row.length; i += 1) row[i].x = Math.max(row[i].x, row[i - 1].x + WIDTH + 14);
   }
@@ -70,8 +69,37 @@ function separate(parts) {
 
 function groupBy(items, key) {
   const found = new Map();
-  for (const item of items) found.set(key(item), [...(found.get(key(item)) ?? []), item]);
+  for (const item of items) {
+    const name = key(item);
+    if (found.has(name)) found.get(name).push(item);
+    else found.set(name, [item]);
+  }
   return found;
+}
+
+/** The line of an edge: straight to the next row, curved to another column, bowed around boxes that stand in its way. */
+export function edgePath(a, b, rows) {
+  const [x1, y1, x2, y2] = [a.x + WIDTH / 2, a.y + HEIGHT, b.x + WIDTH / 2, b.y];
+  const span = (b.y - a.y) / RANK_STEP;
+  let blocked = false;
+  for (let y = a.y + RANK_STEP; y < b.y && !blocked; y += RANK_STEP) {
+    const x = a.x + ((b.x - a.x) * (y - a.y)) / (b.y - a.y);
+    blocked = (rows.get(y) ?? []).some((part) => Math.abs(part.x - x) < WIDTH / 2 + 6);
+  }
+  if (blocked) {
+    // Out between the rows, down beside the boxes, and in again.
+    const side = Math.max(x1, x2) + WIDTH / 2 + 12 + Math.min(40, span * 2);
+    return `M${x1} ${y1}C${x1} ${y1 + 16} ${side} ${y1 + 2} ${side} ${y1 + 26}V${y2 - 26}C${side} ${y2 - 2} ${x2} ${y2 - 16} ${x2} ${y2}`;
+  }
+  if (x1 === x2 && span <= 1) return `M${x1} ${y1}V${y2}`;
+  const bend = Math.max(12, Math.abs(y2 - y1) * 0.45);
+  return `M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}`;
+}
+
+/** What tells a layer from its neighbours: its name without the block's when the block is open. */
+export function nodeLabel(key, group, width) {
+  const rest = group && key.startsWith(group) ? key.slice(group.length) : "";
+  return rest && visible(key).length > width ? shortened(`…${rest}`, width) : shortened(key, width);
 }
 
 /** Ways to colour the graph: by verdict, or by a score of any lane. */
@@ -143,7 +171,8 @@ export function createGraph(data, store) {
     const shape = graphParts(data, folded);
     const svg = make("svg:svg", { role: "group", "aria-label": "Network graph; arrow keys follow the edges, Enter selects", tabindex: "0" });
     const edges = make("svg:g");
-    for (const edge of shape.edges) edges.append(...edgeNodes(edge));
+    const rows = groupBy(shape.parts, (part) => part.y);
+    for (const edge of shape.edges) edges.append(...edgeNodes(edge, rows));
     const nodes = make("svg:g");
     for (const part of shape.parts) nodes.append(partNode(part));
     svg.append(edges, nodes);
@@ -157,11 +186,9 @@ export function createGraph(data, store) {
     return drawing;
   };
 
-  const edgeNodes = ({ a, b, quantized, to }) => {
-    const [x1, y1, x2, y2] = [a.x + WIDTH / 2, a.y + HEIGHT, b.x + WIDTH / 2, b.y];
-    const bend = Math.max(12, Math.abs(y2 - y1) * 0.45);
-    const path = x1 === x2 && y2 - y1 <= RANK_STEP ? `M${x1} ${y1}V${y2}` : `M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}`;
-    const line = make("svg:path", { d: path, class: quantized ? "edge quantized" : "edge" });
+  const edgeNodes = ({ a, b, quantized, to }, rows) => {
+    const [x2, y2] = [b.x + WIDTH / 2, b.y];
+    const line = make("svg:path", { d: edgePath(a, b, rows), class: quantized ? "edge quantized" : "edge" });
     if (!quantized) return [line];
     const point = make("svg:path", { d: `M${x2} ${y2 - 13}l5 5l-5 5l-5 -5z`, class: "point" });
     point.append(make("svg:title", {}, `quantized to ${data.raw.bits} bit before ${shortened(data.key[to], 60)}`));
@@ -171,7 +198,7 @@ export function createGraph(data, store) {
   const partNode = (part) => {
     const first = part.members[0];
     const count = part.members.length;
-    const name = part.closed ? `▸ ${shortened(part.group, NAME_LENGTH - 6)} (${count})` : shortened(data.key[first], count > 1 ? NAME_LENGTH - 4 : NAME_LENGTH) + (count > 1 ? ` +${count - 1}` : "");
+    const name = part.closed ? `▸ ${shortened(part.group, NAME_LENGTH - 6)} (${count})` : nodeLabel(data.key[first], part.group, count > 1 ? NAME_LENGTH - 4 : NAME_LENGTH) + (count > 1 ? ` +${count - 1}` : "");
     const verdict = worstVerdict(part);
     const kind = verdict === "not judged" ? "listed" : verdict;
     part.node = make(

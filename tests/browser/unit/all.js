@@ -3,7 +3,7 @@ import { cosineText, csvCell, numberText, percentText, plotlyText, shortened, sq
 import { readHash, withView, writeHash } from "./state.js";
 import { chosenColumns, csvText, passes, sortOf, sorted } from "./table.js";
 import { readData, score, shares } from "./data.js";
-import { graphParts, readable, valueScale } from "./graph.js";
+import { edgePath, graphParts, nodeLabel, readable, valueScale } from "./graph.js";
 import { resolved } from "./charts.js";
 import { make } from "./dom.js";
 
@@ -119,6 +119,18 @@ test("folded layers are drawn with the layer that holds them", () => {
   const shape = graphParts(folded, new Set());
   equal(shape.parts.map((p) => p.members), [[0], [1, 2]]);
   equal(shape.edges.length, 1);
+});
+test("edges go around boxes that stand in their way", () => {
+  const at = (x, y) => ({ x, y });
+  const rows = new Map([[0, [at(0, 0)]], [46, [at(0, 46)]], [92, [at(0, 92)]]]);
+  equal(edgePath(at(0, 0), at(0, 46), rows), "M75 24V46");
+  equal(Number(edgePath(at(0, 0), at(0, 92), rows).match(/C\S+ \S+ (\S+)/)[1]) > 150, true);
+  equal(edgePath(at(0, 0), at(0, 92), new Map()).startsWith("M75 24C75"), true);
+});
+test("labels keep what tells layers apart", () => {
+  equal(nodeLabel("stage5/block20/branch2b_scale", "stage5/block20", 20), "…/branch2b_scale");
+  equal(nodeLabel("conv1", "conv1", 20), "conv1");
+  equal(nodeLabel("a".repeat(30), "", 9), "aaaa…aaaa");
 });
 test("colours of values and of the text on them", () => {
   const scale = valueScale([0, 10, null]);
