@@ -54,7 +54,7 @@ def check(report: Report, work: Path, limit_s: float, only: list[str] | None) ->
         return
 
     import cupy  # noqa: PLC0415  (its absence should not keep the build from being reported)
-    from gpu_check import programs  # noqa: PLC0415
+    from gpu_check import comparison, programs  # noqa: PLC0415
     from gpu_check.exact import Exact  # noqa: PLC0415  (needs CuPy)
     from gpu_check.library import Libraries, Library  # noqa: PLC0415
     from gpu_check.misuse import Misuse  # noqa: PLC0415
@@ -80,6 +80,7 @@ def check(report: Report, work: Path, limit_s: float, only: list[str] | None) ->
         "misuse": misuse.run,
         "a GPU without code": lambda: misuse.gpu_without_code(other_library),
         "bandwidth": speed.run,
+        "compare": lambda: comparison.run(report, work),
         "sanitizer": lambda: programs.sanitizer(report, exercise),
         "samples": lambda: programs.samples(report, work),
         "every float32 pattern": lambda: exact.every_float32(limit_s),
