@@ -25,7 +25,7 @@ def run(report: Report, work: Path) -> None:
     cases: list[tuple[str, dict[str, Any], int]] = [
         ("digits, 64 images", {"first": digits / "float.caffemodel", "second": digits / "quant.caffemodel",
                                "inputs": (str(_images(digits / "test.npz", work, 64)),)}, 64),
-        ("residual network 3x224x224, 8 images", {"first": made}, 8),
+        ("residual network 3x224x224, 24 images", {"first": made}, 24),
     ]  # fmt: skip
     lines = []
     for title, options, count in cases:
