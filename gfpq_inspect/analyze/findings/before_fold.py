@@ -6,6 +6,7 @@ from gfpq_inspect.analyze.findings.case import Case, layers_text
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
 from gfpq_inspect.analyze.findings.grid_state import grid_states
 from gfpq_inspect.analyze.lanes import Side
+from gfpq_inspect.analyze.verdict import passes
 
 
 def run(case: Case) -> Outcome:
@@ -24,7 +25,10 @@ def run(case: Case) -> Outcome:
                 f"{len(folded)} with BatchNorm or Scale folded in do not."
             )
             columns = ("layer", "values on the grid after folding %")
-            return found("warning", measured, layers=[state.row for state in off], columns=columns, rows=rows)
+            lost = any(not passes(s, case.threshold) for row in case.rows if (s := row.scores.get("tuned")) is not None)
+            return found(
+                "warning" if lost else "note", measured, layers=[state.row for state in off], columns=columns, rows=rows
+            )
         return passed(f"{len(folded) - len(off)} of {layers_text(len(folded), 'folded weight')} lie on the grid.")
     norms = [layer for layer, _ in case.batch_norms(Side.SECOND)]
     if not norms or not any(state.stored is not None for state in states):
@@ -46,6 +50,9 @@ CHECK = Check(
         "grid is not any more."
     ),
     remedy="Fold first (gfpq-inspect fold), then fine-tune and quantize the folded network.",
-    how="Weights with something folded in that are off the grid, in a model whose other weights all lie on it.",
+    how=(
+        "Weights with something folded in that are off the grid, in a model whose other weights all lie on it. A "
+        "warning where a layer is lost."
+    ),
     run=run,
 )

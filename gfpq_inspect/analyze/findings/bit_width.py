@@ -45,6 +45,8 @@ def run(case: Case) -> Outcome:
     if case.bits is None:
         return not_applicable("a bit width")
     side = case.judged_side
+    if case.models[side].quantizes_itself:
+        return not_applicable("a model that is quantized to GFPQ; this one brings its own format")
     listed = [entry for entry in widths(case, side) if entry[2] is not None]
     if not listed:
         return not_applicable("a model whose weights are quantized already")

@@ -43,7 +43,7 @@ def grid_states(case: Case) -> list[GridState]:
 
 
 def _states(case: Case) -> list[GridState]:
-    if case.second is None or case.bits is None:
+    if case.second is None or case.bits is None or case.second.quantizes_itself:
         return []
     states = []
     for layer in case.second.layers:

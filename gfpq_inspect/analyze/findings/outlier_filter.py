@@ -65,7 +65,7 @@ def filter_range(row: str, stored: Array, quantized: Array) -> FilterRange | Non
 
 def ranges_of(case: Case, side: Side) -> list[tuple[Layer, FilterRange]]:
     """Filter ranges of every quantized weight of a model."""
-    if case.bits is None:
+    if case.bits is None or case.models[side].quantizes_itself:
         return []
     listed = []
     for layer in case.models[side].layers:

@@ -44,8 +44,8 @@ CHECK = Check(
         "Calibrate with more images (20 to 50) that cover the extremes, in UPDATE mode, or take a larger coefficient."
     ),
     how=(
-        "Share of finite elements at or above value(T + 1), in the float network's tensor with the run's coefficient. One "
-        "made from the same data never lets one through, so only calibration is to blame."
+        "Share of finite elements at or above value(T + 1), in the float network's tensor with the run's "
+        "coefficient. One made from the same data never lets one through, so only calibration is to blame."
     ),
     run=run,
 )

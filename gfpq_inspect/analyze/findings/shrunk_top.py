@@ -15,7 +15,7 @@ _EQUAL = 0.9
 
 def run(case: Case) -> Outcome:
     """Compare weights on the grid with the first model's, quantized once."""
-    if case.second is None or case.bits is None:
+    if case.second is None or case.bits is None or case.second.quantizes_itself:
         return not_applicable("a second model and a bit width")
     rows: list[tuple[Cell, ...]] = []
     looked = 0

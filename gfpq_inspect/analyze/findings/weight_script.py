@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from gfpq_inspect.analyze.findings.case import Case
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
+from gfpq_inspect.analyze.lanes import TUNED_DATA
+from gfpq_inspect.analyze.remedies.trial import Bench
 from gfpq_inspect.analyze.result import LayerRow, Scores
 from gfpq_inspect.analyze.verdict import passes
+from gfpq_inspect.models.model import Model
 
 _MARGIN_DB = 6.0
 
@@ -14,6 +17,8 @@ def run(case: Case) -> Outcome:
     """Compare, at the outputs, the lane with quantized data only with the one that has quantized weights too."""
     if case.bits is None:
         return not_applicable("a bit width")
+    if case.master is not None and case.second is not None:
+        return _with_master(case, case.master, case.bits)
     side = "second" if case.second is not None else "first"
     data_name, both_name = ("tuned_data", "tuned") if case.second is not None else ("data", "both")
     outputs = [row for row in case.rows if row.is_output and data_name in row.scores and both_name in row.scores]
@@ -33,6 +38,31 @@ def run(case: Case) -> Outcome:
     worst = min(suspects, key=lambda row: row.scores[both_name].cosine or 0.0)
     measured = f"{_text(worst, data_name, both_name)} of the {side} model."
     return found("warning", measured, layers=[row.key for row in suspects], columns=columns, rows=rows)
+
+
+def _with_master(case: Case, master: Model, bits: int) -> Outcome:
+    """The test as the guide means it: the float master with quantized data, against the exported weights."""
+    trial = Bench(case.first, case.source, bits).run(master, lane=TUNED_DATA)
+    rows: list[tuple[Cell, ...]] = []
+    suspects = []
+    for key in trial.outputs:
+        data, whole = trial.scores[key], case.scores(key, "total")
+        if whole is None or whole.cosine is None:
+            continue
+        rows.append((key, data.cosine, whole.cosine, data.sqnr_db, whole.sqnr_db))
+        if passes(data, case.threshold) and not passes(whole, case.threshold) and _margin(data, whole) >= _MARGIN_DB:
+            suspects.append(key)
+    if not rows:
+        return not_applicable("a network output that the master has too")
+    columns = ("output", "cosine, data only", "cosine, data and weights", "SQNR dB, data only", "SQNR dB, both")
+    worst = min(rows, key=lambda row: float(row[2] or 0))
+    measured = (
+        f"The float master with quantized data keeps a cosine of {worst[1]:.4f} at '{worst[0]}', the exported model "
+        f"{worst[2]:.4f}."
+    )
+    if not suspects:
+        return passed(measured)
+    return found("warning", measured, layers=suspects, columns=columns, rows=rows)
 
 
 def _margin(data: Scores, both: Scores) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gfpq_inspect.analyze.batches import Batch, Feeder, first_sample, run_in_order
 from gfpq_inspect.analyze.engine.interface import Experiment, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
-from gfpq_inspect.analyze.lanes import FLOAT, TUNED, Side
+from gfpq_inspect.analyze.lanes import FLOAT, TUNED, Lane, Side
 from gfpq_inspect.analyze.metrics import Pool, scores_of
 from gfpq_inspect.analyze.points import points_of
 from gfpq_inspect.analyze.result import Comparison, Scores
@@ -73,12 +73,13 @@ class Bench:
     bits: int
     workers: int = 2
 
-    def run(self, changed: Model, steps: Mapping[str, int] | None = None) -> Trial:
+    def run(self, changed: Model, steps: Mapping[str, int] | None = None, lane: Lane = TUNED) -> Trial:
         """Run a changed network against the float one.
 
         Args:
             changed: The network with a remedy applied; the float network itself for no remedy.
             steps: Graph value to steps by which the coefficient of its data is moved.
+            lane: How the changed network runs: quantized as a whole, or its data only.
 
         Raises:
             ModelError: The changed network does not run.
@@ -87,8 +88,8 @@ class Bench:
         table = table_rows(models, pair_layers(self.first, changed))
         experiment = Experiment(
             models=models,
-            lanes=(FLOAT, TUNED),
-            comparisons=(_TOTAL,),
+            lanes=(FLOAT, lane),
+            comparisons=(replace(_TOTAL, lane=lane.name),),
             rows=tuple(row.row for row in table),
             points=points_of(Side.SECOND, changed, gfpq_of(self.bits)),
             weights=WeightTable(models, gfpq_of(self.bits)),
