@@ -134,7 +134,7 @@ def isolation_of(result: Result, row: LayerRow) -> Isolation | None:
 def why(result: Result, row: LayerRow) -> str:
     """What made a layer's error, one sentence without a full stop."""
     if row.cause_reason:
-        return row.cause_reason
+        return row.cause_reason.rstrip(".")
     isolation = isolation_of(result, row)
     if isolation is not None and row.cause in {None, "data", "weights", "mixed"}:
         return shares_text(isolation)
