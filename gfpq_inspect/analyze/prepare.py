@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from gfpq_inspect.analyze.findings.case import Snapshot
+from gfpq_inspect.analyze.groups import with_group_coefficients
 from gfpq_inspect.analyze.remedies.plan import apply_plan, read_plan
 from gfpq_inspect.analyze.session import ComparisonRequest
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
@@ -48,6 +49,7 @@ class ComparisonOptions:
         master: The float master that the second network's fine-tuning kept, or None.
         snapshots: Folder with snapshots of that fine-tuning, or None.
         plan: Bit widths of layers that `gfpq-inspect remedy` wrote, or None.
+        group_coefficients: One input coefficient a group of grouped convolutions.
         allow_missing: Layers without stored weights keep Caffe's filler values.
         allow_unknown_fields: Unknown prototxt fields are ignored.
         command: As it was typed, for the record.
@@ -72,6 +74,7 @@ class ComparisonOptions:
     master: Path | None = None
     snapshots: Path | None = None
     plan: Path | None = None
+    group_coefficients: bool = False
     allow_missing: bool = False
     allow_unknown_fields: bool = False
     command: str = ""
@@ -103,6 +106,9 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
         plan = read_plan(options.plan)
         first_model = apply_plan(first_model, plan, options.plan)
         second_model = None if second_model is None else apply_plan(second_model, plan, options.plan)
+    if options.group_coefficients:
+        first_model = with_group_coefficients(first_model)
+        second_model = None if second_model is None else with_group_coefficients(second_model)
     history = _history(options, shapes_first if second is None else shapes_second)
     preprocessing = _with_prototxt_defaults(options.preprocessing, first_model)
     source = _source(options.inputs, first_model, preprocessing)

@@ -60,6 +60,10 @@ def compare(
     snapshots: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of snapshots of that fine-tuning, for the same.")
     ] = None,
+    group_coefficients: Annotated[
+        bool,
+        typer.Option("--group-coefficients", help="One input coefficient for each group of grouped convolutions."),
+    ] = False,
     plan: Annotated[Path | None, typer.Option(help="Bit widths of layers, as gfpq-inspect remedy wrote them.")] = None,
     inputs: Inputs = None,
     nnie_cfg: NnieConfiguration = None,
@@ -143,6 +147,7 @@ def compare(
         master=master,
         snapshots=snapshots,
         plan=plan,
+        group_coefficients=group_coefficients,
         workers=workers,
         device=device,
         allow_missing=allow_missing,
