@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include "prefetch.hpp"
 #include "similarity_scalar.hpp"
 
 namespace gfpq {
@@ -37,13 +38,6 @@ struct Eight {
         return {_mm256_andnot_pd(sign, low), _mm256_andnot_pd(sign, high)};
     }
 };
-
-/// What comes next in a buffer: several buffers take turns, which the processor's own prefetching does not foresee.
-template <class T>
-inline void prefetch_next(const T* data) {
-    for (std::size_t bytes = 0; bytes < 16 * sizeof(T); bytes += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(data + kTile / 2) + bytes, _MM_HINT_T0);
-}
 
 /// Smallest and largest element and the count of unequal bits; sixteen elements at a time.
 template <class T>
@@ -129,7 +123,7 @@ void tile_reference(const T* x, std::size_t count, const ReferenceSums<T>& befor
     Ranges<T> range(before.extent);
     std::size_t i = 0;
     for (; i + 16 <= count; i += 16) {
-        prefetch_next(x + i);
+        prefetch_lines<16>(x + i, kTileAhead);
         range.add(x + i);
         for (std::size_t j = i; j < i + 16; j += 8) {
             const Eight value = Eight::from(x + j);
@@ -156,7 +150,7 @@ void tile_lane(const T* x, const double* x_double, const T* y, std::size_t count
     std::uint64_t unequal = before.unequal_bits;
     std::size_t i = 0;
     for (; i + 16 <= count; i += 16) {
-        prefetch_next(y + i);
+        prefetch_lines<16>(y + i, kTileAhead);
         range.add(y + i);
         unequal += 16 - Ranges<T>::equal(x + i, y + i);
         for (std::size_t j = i; j < i + 16; j += 8) {

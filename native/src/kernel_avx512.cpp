@@ -7,6 +7,7 @@
 #include "kernel_avx512_tile.hpp"
 #include "kernel_scalar.hpp"
 #include "kernels.hpp"
+#include "prefetch.hpp"
 
 namespace gfpq {
 namespace {
@@ -44,14 +45,14 @@ inline void over_floats(const float* input, float* output, std::size_t count, bo
         while (i < count && (reinterpret_cast<std::uintptr_t>(output + i) & 63) != 0) ++i;
         if (i > 0) _mm512_mask_storeu_ps(output, first_lanes(i), one(_mm512_maskz_loadu_ps(first_lanes(i), input)));
         for (; i + 16 <= count; i += 16) {
-            prefetch_ahead(input + i);
+            prefetch_line(input + i, kAhead);
             _mm512_stream_ps(output + i, one(_mm512_loadu_ps(input + i)));
         }
         _mm_sfence();
     }
     for (; i + 32 <= count; i += 32) {
-        prefetch_ahead(input + i);
-        prefetch_ahead(input + i + 16);
+        prefetch_line(input + i, kAhead);
+        prefetch_line(input + i + 16, kAhead);
         const __m512 first = one(_mm512_loadu_ps(input + i));
         const __m512 second = one(_mm512_loadu_ps(input + i + 16));
         _mm512_storeu_ps(output + i, first);
@@ -86,7 +87,7 @@ void apply_float8(const float* input, float* output, std::size_t count, const Fl
 void apply_float16(const float* input, float* output, std::size_t count, const FloatPlan& plan, bool stream) {
     const Series& series = series16();
     if (!series.exact) {
-        for (std::size_t i = 0; i < count; ++i) output[i] = apply_one(input[i], plan);
+        apply_scalar(input, output, count, plan);
         return;
     }
     const FloatLimits limits(plan);
@@ -176,8 +177,8 @@ void apply_double_loop(const double* input, double* output, std::size_t count, c
         for (; i < count && (reinterpret_cast<std::uintptr_t>(output + i) & 63) != 0; ++i)
             output[i] = apply_one(input[i], plan);
     for (; i + 16 <= count; i += 16) {
-        prefetch_ahead(input + i);
-        prefetch_ahead(input + i + 8);
+        prefetch_line(input + i, kAhead);
+        prefetch_line(input + i + 8, kAhead);
         __m512d first = _mm512_loadu_pd(input + i);
         __m512d second = _mm512_loadu_pd(input + i + 8);
         if (!kernel(first, second)) {
@@ -207,7 +208,7 @@ std::uint32_t largest_float(const float* data, std::size_t count) {
     std::size_t i = 0;
     for (; i + 64 <= count; i += 64)
         for (std::size_t j = 0; j < 4; ++j) {
-            prefetch_ahead(data + i + 16 * j);
+            prefetch_line(data + i + 16 * j, kAhead);
             largest[j] = _mm512_max_epu32(largest[j], _mm512_and_si512(_mm512_loadu_si512(data + i + 16 * j), magnitude));
         }
     for (; i < count; i += 16)
@@ -223,7 +224,7 @@ std::uint64_t largest_double(const double* data, std::size_t count) {
     std::size_t i = 0;
     for (; i + 32 <= count; i += 32)
         for (std::size_t j = 0; j < 4; ++j) {
-            prefetch_ahead(data + i + 8 * j);
+            prefetch_line(data + i + 8 * j, kAhead);
             largest[j] = _mm512_max_epu64(largest[j], _mm512_and_si512(_mm512_loadu_si512(data + i + 8 * j), magnitude));
         }
     for (; i < count; i += 8)

@@ -4,16 +4,11 @@
 #include <immintrin.h>
 
 #include "kernel_avx512_lanes.hpp"
+#include "prefetch.hpp"
 #include "similarity_scalar.hpp"
 
 namespace gfpq {
 namespace {
-
-/// What comes next in a buffer: several buffers take turns, which the processor's own prefetching does not foresee.
-template <class T>
-inline void prefetch_next(const T* data) {
-    _mm_prefetch(reinterpret_cast<const char*>(data + kTile / 2), _MM_HINT_T0);
-}
 
 inline __m512d low_doubles(__m512 x) { return _mm512_cvtps_pd(_mm512_castps512_ps256(x)); }
 inline __m512d high_doubles(__m512 x) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)); }
@@ -105,7 +100,7 @@ void reference_float(const float* x, std::size_t count, const ReferenceSums<floa
     };
     std::size_t i = 0;
     for (; i + 16 <= count; i += 16) {
-        prefetch_next(x + i);
+        prefetch_line(x + i, kTileAhead);
         const __m512 floats = _mm512_loadu_ps(x + i);
         range.add(floats);
         add(floats, i);
@@ -169,7 +164,7 @@ void lane_float_loop(const float* x, const double* x_double, const float* y, std
     };
     std::size_t i = 0;
     for (; i + 16 <= count; i += 16) {
-        prefetch_next(y + i);
+        prefetch_line(y + i, kTileAhead);
         const __m512 floats = _mm512_loadu_ps(y + i);
         range.add(floats);
         add(floats, _mm512_loadu_si512(x + i), i);
@@ -222,7 +217,7 @@ void reference_double(const double* x, std::size_t count, const ReferenceSums<do
     DoubleRange range(before.extent);
     for (std::size_t i = 0; i < count; i += 8) {
         const __mmask8 lanes = first_lanes8(count - i);
-        prefetch_next(x + i);
+        prefetch_line(x + i, kTileAhead);
         const __m512d value = _mm512_maskz_loadu_pd(lanes, x + i);
         range.add(value, lanes);
         _mm512_store_pd(x_double + i, value);
@@ -240,7 +235,7 @@ void lane_double(const double* x, const double* x_double, const double* y, std::
     const __m512i one = _mm512_set1_epi64(1);
     for (std::size_t i = 0; i < count; i += 8) {
         const __mmask8 lanes = first_lanes8(count - i);
-        prefetch_next(y + i);
+        prefetch_line(y + i, kTileAhead);
         const __m512d value = _mm512_maskz_loadu_pd(lanes, y + i);
         range.add(value, lanes);
         const __mmask8 differ =

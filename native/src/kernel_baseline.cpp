@@ -8,7 +8,7 @@ namespace {
 
 template <class T, class P>
 void apply_range(const T* input, T* output, std::size_t count, const P& plan, bool) {
-    for (std::size_t i = 0; i < count; ++i) output[i] = apply_one(input[i], plan);
+    apply_scalar(input, output, count, plan);
 }
 
 }  // namespace

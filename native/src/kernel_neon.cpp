@@ -3,6 +3,7 @@
 
 #include "kernel_scalar.hpp"
 #include "kernels.hpp"
+#include "prefetch.hpp"
 #include "series.hpp"
 #include "similarity_scalar.hpp"
 
@@ -41,6 +42,7 @@ template <class One>
 inline void over_floats(const float* input, float* output, std::size_t count, const FloatPlan& plan, const One& one) {
     std::size_t i = 0;
     for (; i + 8 <= count; i += 8) {
+        prefetch_line(input + i, kAhead);
         const float32x4_t first = one(vld1q_f32(input + i));
         const float32x4_t second = one(vld1q_f32(input + i + 4));
         vst1q_f32(output + i, first);
@@ -70,7 +72,7 @@ void apply_float8(const float* input, float* output, std::size_t count, const Fl
 void apply_float16(const float* input, float* output, std::size_t count, const FloatPlan& plan) {
     const Series& series = series16();
     if (!series.exact) {
-        for (std::size_t i = 0; i < count; ++i) output[i] = apply_one(input[i], plan);
+        apply_scalar(input, output, count, plan);
         return;
     }
     const ThirtyTwo reciprocal(series.reciprocal), offset(series.offset), value(series.value), rest(series.rest);
@@ -104,16 +106,18 @@ void apply_float(const float* input, float* output, std::size_t count, const Flo
 }
 
 void apply_double(const double* input, double* output, std::size_t count, const DoublePlan& plan, bool) {
-    for (std::size_t i = 0; i < count; ++i) output[i] = apply_one(input[i], plan);
+    apply_scalar(input, output, count, plan);
 }
 
 std::uint32_t largest_float(const float* data, std::size_t count) {
     const uint32x4_t magnitude = vdupq_n_u32(0x7FFFFFFFu);
     uint32x4_t largest[4] = {vdupq_n_u32(0), vdupq_n_u32(0), vdupq_n_u32(0), vdupq_n_u32(0)};
     std::size_t i = 0;
-    for (; i + 16 <= count; i += 16)
+    for (; i + 16 <= count; i += 16) {
+        prefetch_line(data + i, kAhead);
         for (std::size_t j = 0; j < 4; ++j)
             largest[j] = vmaxq_u32(largest[j], vandq_u32(vreinterpretq_u32_f32(vld1q_f32(data + i + 4 * j)), magnitude));
+    }
     std::uint32_t result = vmaxvq_u32(vmaxq_u32(vmaxq_u32(largest[0], largest[1]), vmaxq_u32(largest[2], largest[3])));
     for (; i < count; ++i) {
         const std::uint32_t bits = magnitude_bits(data[i]);

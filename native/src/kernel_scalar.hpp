@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "prefetch.hpp"
 #include "tables.hpp"
 
 namespace gfpq {
@@ -69,10 +70,31 @@ inline std::uint64_t magnitude_bits(double x) noexcept {
     return bits & 0x7FFFFFFFFFFFFFFFu;
 }
 
+template <class T, class P>
+inline void apply_scalar(const T* input, T* output, std::size_t count, const P& plan) {
+    constexpr std::size_t line = kLine / sizeof(T);
+    std::size_t i = 0;
+    for (; i + line <= count; i += line) {
+        prefetch_line(input + i, kAhead);
+        for (std::size_t j = i; j < i + line; ++j) output[j] = apply_one(input[j], plan);
+    }
+    for (; i < count; ++i) output[i] = apply_one(input[i], plan);
+}
+
+/// Largest bit pattern without its sign.
 template <class T, class Word>
 inline Word largest_scalar(const T* data, std::size_t count) {
+    constexpr std::size_t line = kLine / sizeof(T);
     Word largest = 0;
-    for (std::size_t i = 0; i < count; ++i) {
+    std::size_t i = 0;
+    for (; i + line <= count; i += line) {
+        prefetch_line(data + i, kAhead);
+        for (std::size_t j = i; j < i + line; ++j) {
+            const Word bits = magnitude_bits(data[j]);
+            largest = bits > largest ? bits : largest;
+        }
+    }
+    for (; i < count; ++i) {
         const Word bits = magnitude_bits(data[i]);
         largest = bits > largest ? bits : largest;
     }

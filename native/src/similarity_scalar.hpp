@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "prefetch.hpp"
 #include "similarity_tile.hpp"
 
 namespace gfpq {
@@ -88,6 +89,7 @@ inline void scalar_reference(const T* x, std::size_t count, const ReferenceSums<
     ReferenceSums<T> sums = before;
     std::size_t i = 0;
     for (; i + kPartialRange <= count; i += kPartialRange) {
+        prefetch_lines<kPartialRange>(x + i, kTileAhead);
         for (std::size_t j = 0; j < kPartialRange; ++j) add_extent(x[i + j], j, sums.extent);
         for (std::size_t half = i; half < i + kPartialRange; half += kPartialSums)
             for (std::size_t j = 0; j < kPartialSums; ++j) {
@@ -107,6 +109,7 @@ inline void scalar_lane(const T* x, const double* x_double, const T* y, std::siz
     LaneSums<T> sums = before;
     std::size_t i = 0;
     for (; i + kPartialRange <= count; i += kPartialRange) {
+        prefetch_lines<kPartialRange>(y + i, kTileAhead);
         std::uint32_t unequal = 0;
         for (std::size_t j = 0; j < kPartialRange; ++j) unequal += same_bits(x[i + j], y[i + j]) ? 0u : 1u;
         sums.unequal_bits += unequal;
