@@ -156,7 +156,7 @@ class Uniform:
     def fits(self, array: FloatArray, channel_axis: int | None) -> bool:
         """Whether all values are whole multiples of one step (a step a channel), at most so many as there are codes.
 
-        The step is the largest that a quantized tensor can have: the smallest distance between two values in use.
+        The step is looked for among the parts of the smallest distance between two values in use.
         """
         if self.channelwise and channel_axis is not None and array.ndim > 1:
             return all(self._fits(part) for part in np.moveaxis(array, channel_axis, 0))
@@ -172,12 +172,19 @@ class Uniform:
         distances = distances[distances > _FIT_TOLERANCE * np.abs(values).max() / span]
         if not distances.size:
             return False
-        codes = values / distances.min()
-        step = float(values @ np.rint(codes) / max(np.rint(codes) @ np.rint(codes), 1.0))
-        codes = values / step if step else codes
+        # The smallest distance is a step, or a few of them where few codes are in use.
+        return any(self._on_steps(values, distances.min() / count) for count in range(1, 9))
+
+    def _on_steps(self, values: NDArray[np.float64], step: float) -> bool:
+        """Whether all values are codes times a step near the given one."""
+        near = np.rint(values / step)
+        step = float(values @ near / (near @ near)) if near.any() else step
+        codes = values / step
+        largest = float(np.abs(codes).max())
+        span = (1 << self.bits) - 1
+        reach = largest < span // 2 + 0.5 if self.signed else codes[-1] - codes[0] < span + 0.5
         misses = float(np.abs(codes - np.rint(codes)).max())
-        reach = np.abs(codes).max() <= span // 2 if self.signed else codes[-1] - codes[0] <= span
-        return bool(misses <= _FIT_TOLERANCE * max(1.0, float(np.abs(codes).max())) and reach)
+        return bool(reach and misses <= _FIT_TOLERANCE * max(1.0, largest / 16))
 
     def extent(self, coefficient: Range | Steps) -> tuple[float, float]:
         """See `NumberFormat`."""
