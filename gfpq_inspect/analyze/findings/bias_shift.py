@@ -13,6 +13,7 @@ _SHARE = 0.5
 _RELATIVE = 0.03
 _FEWEST = 64
 _MANY = 0.25
+_SEVERAL = 3
 
 
 def run(case: Case) -> Outcome:
@@ -46,7 +47,7 @@ def run(case: Case) -> Outcome:
     columns = ("layer", "cosine", "share of the shift %", "channels shifted by over 3 % of their rms, %")
     outputs = {row.key for row in case.rows if row.is_output}
     bad = sum(row.verdict is Verdict.FLAGGED for row in case.rows)
-    matters = len(rows) > _MANY * bad or any(row[0] in outputs for row in rows)
+    matters = (len(rows) >= _SEVERAL and len(rows) > _MANY * bad) or any(row[0] in outputs for row in rows)
     return found(
         "warning" if matters else "note", measured, layers=[str(row[0]) for row in rows], columns=columns, rows=rows
     )

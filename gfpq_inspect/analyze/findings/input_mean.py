@@ -71,7 +71,7 @@ def _severity(expected: Expectation, shift: NDArray[np.float64], seen: InputRang
         return "warning" if typical > (_RAW_SHIFT if raw else _FEW_SAMPLES_SHIFT) else "passed"
     if typical > _LARGEST_SHIFT:
         return "error"
-    if typical > _TYPICAL_SHIFT or largest > _LARGEST_SHIFT:
+    if typical > _TYPICAL_SHIFT or largest > _FEW_SAMPLES_SHIFT:
         return "warning"
     return "note" if largest > _TYPICAL_SHIFT else "passed"
 

@@ -6,11 +6,13 @@ import numpy as np
 
 from gfpq_inspect.analyze.findings.case import Case
 from gfpq_inspect.analyze.findings.check import Check, Group, Outcome, found, not_applicable, passed
+from gfpq_inspect.analyze.findings.tensors_seen import HARMED_DB, tensors_seen
 from gfpq_inspect.analyze.result import LayerRow, Verdict
 from gfpq_inspect.analyze.verdict import passes
 
 _SHARE = 0.5
 _FEWEST = 4
+_PILING = "Most layers are flagged, by errors that pile up"
 _ALIKE = 0.01
 """Relative distance of weights up to which they are the same but for quantization; training moves them further."""
 
@@ -41,10 +43,19 @@ def run(case: Case) -> Outcome:
         text = f"{measured} Both networks differ in float already, more and more along the network, as after training."
         return found("note", text, layers=layers, title="Most layers drifted")
     alone = [score for row in judged if (score := _local(row)) is not None]
-    if alone and sum(score < case.threshold for score in alone) > _SHARE * len(alone):
+    if not alone:
+        worst = min((one.sqnr_db for one in tensors_seen(case)), default=0.0)
+        if worst < HARMED_DB:
+            return found("error", f"{measured} A single tensor loses all but {worst:.1f} dB.", layers=layers)
+        text = (
+            f"{measured} Every tensor of data alone keeps {worst:.1f} dB or more: errors pile up, as --isolate would "
+            "show."
+        )
+        return found("note", text, layers=layers, title=_PILING)
+    if sum(score < case.threshold for score in alone) > _SHARE * len(alone):
         return found("error", f"{measured} Most are bad by themselves.", layers=layers)
-    text = f"{measured} Single layers are good by themselves: errors pile up along the network."
-    return found("note", text, layers=layers, title="Most layers are flagged, by errors that pile up")
+    text = f"{measured} Most layers are good by themselves: errors pile up along the network."
+    return found("note", text, layers=layers, title=_PILING)
 
 
 def _fails(case: Case, row: LayerRow, comparison: str) -> bool:
