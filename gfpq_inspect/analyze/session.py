@@ -161,6 +161,7 @@ class _Session:
             self._lanes, self._comparisons = second_alone(self._lanes, self._comparisons)
         if self._second_quantizes_itself() and runs_as_it_is(self._models[Side.SECOND]):
             self._lanes, self._comparisons = second_as_it_is(self._lanes, self._comparisons)
+            self._isolate = self._isolate and self._format is not None
         self._rules = rules_for(request.judge, request.threshold, self._comparisons, second=second, quantized=quantized)
 
     def run(self) -> Result:
@@ -322,7 +323,8 @@ class _Session:
     def _origin_votes(self, setup: _Setup) -> OriginVotes:
         # Where features of a tuned network moved, an error against the first model's says nothing of where it began.
         judged = self._rules.comparison
-        name = "tuned" if judged.kind in ("total", "drift") else judged.name
+        tuned = any(entry.name == "tuned" for entry in self._comparisons)
+        name = "tuned" if tuned and judged.kind in ("total", "drift") else judged.name
         column, comparison = next((i, entry) for i, entry in enumerate(self._comparisons) if entry.name == name)
         lanes = (comparison.reference, comparison.lane)
         sides = [setup.experiment.lane(lane).side for lane in lanes]

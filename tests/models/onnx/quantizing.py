@@ -40,7 +40,7 @@ def float_network(path: Path, *, affine: bool = True) -> Path:
         nodes.append(onnx.helper.make_node(operator, inputs, [output], name=f"{operator}_{output}", **attributes))
         return output
 
-    def conv(source: str, name: str, filters: int, channels: int, size: int, group: int = 1) -> str:
+    def conv(source: str, name: str, filters: int, channels: int, size: int, *, group: int = 1) -> str:
         weight = random.normal(size=(filters, channels // group, size, size)).astype(np.float32)
         weight *= np.sqrt(2 / weight[0].size) * random.uniform(0.5, 1.5, (filters, 1, 1, 1)).astype(np.float32)
         bias = random.normal(size=filters).astype(np.float32) * 0.1
