@@ -27,7 +27,7 @@ UNROLL = 4
 """16-byte vectors that a thread has under way at a time."""
 
 _SIMILARITY_BLOCK = 256
-_SIMILARITY_CHUNK = 16 * _SIMILARITY_BLOCK * 4
+_SMALLEST_CHUNK, _LARGEST_CHUNK = 1 << 12, 1 << 16
 _MOST_SAMPLES = 65535  # of one launch
 _STATE_BYTES = 32
 _REPORT = struct.Struct("<dQQii")
@@ -162,7 +162,7 @@ def similarity(reference: CupyArray, lanes: Sequence[CupyArray]) -> tuple[CupyAr
         raise ValueError("every lane must have the shape and type of the reference")
     samples, count = reference.shape[0], len(lanes)
     size = math.prod(reference.shape[1:])
-    chunk = similarity_chunk(size)
+    chunk = similarity_chunk(size, count)
     chunks = max(1, -(-size // chunk))
     width = count * len(SUM_FIELDS) + count * count
     empty = cupy().empty
@@ -181,13 +181,20 @@ def similarity(reference: CupyArray, lanes: Sequence[CupyArray]) -> tuple[CupyAr
     return sums, products
 
 
-def similarity_chunk(size: int) -> int:
+def similarity_chunk(size: int, lanes: int) -> int:
     """Elements that a block of the similarity kernel sums up; part of the definition of the result.
+
+    Few enough that a small tensor keeps many blocks busy, many enough that joining them costs little, and on large
+    GPUs all of them run at once.
 
     Args:
         size: Elements of a sample.
+        lanes: Number of lanes.
     """
-    return _SIMILARITY_CHUNK if size < 1 << 25 else 4 * _SIMILARITY_CHUNK
+    chunk, blocks = _SMALLEST_CHUNK, 400 if lanes == 1 else 256
+    while chunk < _LARGEST_CHUNK and size > chunk * blocks:
+        chunk *= 2
+    return chunk
 
 
 def source(**definitions: int) -> str:

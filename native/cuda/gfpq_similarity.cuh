@@ -25,10 +25,10 @@
 #define GFPQ_LANE_NAMES y0
 #endif
 #ifndef GFPQ_DEPTH
-#define GFPQ_DEPTH (GFPQ_LANES <= 2 ? 2 : 1)  // groups of every buffer that a thread has under way at a time
+#define GFPQ_DEPTH (GFPQ_LANES == 2 ? 4 : GFPQ_LANES <= 3 ? 2 : 1)  // groups of every buffer that a thread has under way at a time
 #endif
 #ifndef GFPQ_RESIDENT
-#define GFPQ_RESIDENT (GFPQ_LANES == 1 ? 4 : GFPQ_LANES == 2 ? 3 : GFPQ_LANES <= 5 ? 2 : 1)  // blocks a multiprocessor
+#define GFPQ_RESIDENT (GFPQ_LANES == 1 ? 4 : GFPQ_LANES <= 4 ? 2 : 1)  // blocks that a multiprocessor holds
 #endif
 
 namespace gfpq_similarity {

@@ -53,6 +53,8 @@ class TorchDevice:
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.deterministic = True
+        else:
+            torch.set_num_threads(1)  # workers take whole batches, as in the other engine
 
     @property
     def text(self) -> str:
