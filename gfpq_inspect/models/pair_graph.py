@@ -78,7 +78,7 @@ class _Walk:
             value
             for model in (first, second)
             for layer in model.layers
-            if layer.kind is LayerKind.CONSTANT
+            if _is_constant(layer)
             for value in layer.outputs
         }
         self._readers: dict[str, list[Layer]] = {}
@@ -97,7 +97,7 @@ class _Walk:
     def run(self) -> None:
         """Look at every layer of the second model, then at the outputs."""
         for layer in self._second.layers:
-            if layer.kind in (LayerKind.INPUT, LayerKind.CONSTANT):
+            if layer.kind is LayerKind.INPUT or _is_constant(layer):
                 continue
             if layer.kind in (LayerKind.QUANT, LayerKind.IDENTITY):
                 self._hand_on(layer)
@@ -248,6 +248,11 @@ def _filter_correlation(one: Array, two: Array) -> float:
     lengths = np.sqrt(np.einsum("fk,fk->f", rows, rows) * np.einsum("fk,fk->f", others, others))
     used = lengths > 0
     return float((np.abs(products[used]) / lengths[used]).mean()) if used.any() else 0.0
+
+
+def _is_constant(layer: Layer) -> bool:
+    """Whether no sample reaches it: weights that are dequantized in the graph are constants too."""
+    return layer.kind is LayerKind.CONSTANT or (layer.kind is not LayerKind.INPUT and not layer.inputs)
 
 
 def _may_vanish(layer: Layer) -> bool:

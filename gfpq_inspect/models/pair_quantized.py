@@ -95,7 +95,8 @@ class _Completion:
         extended = self._found.extended.get(layer.key, [])
         if extended:
             target = extended[-1]
-            self._explained[1, layer.key] = f"part of '{partner.name}', which is compared at '{target.name}'"
+            for part in (layer, *extended[:-1]):
+                self._explained[1, part.key] = f"part of '{partner.name}', which is compared at '{target.name}'"
         path = list(self._found.absorbed.get(layer.key, ()))
         affine = []
         while path and canonical_type(path[0]) in AFFINE:
