@@ -194,6 +194,8 @@ def coefficient_cells(coefficient: Coefficient, glyphs: Glyphs) -> list[tuple[st
     """The cells of one coefficient; a range where every sample had its own."""
     low, high = coefficient.delta_low, coefficient.delta_high
     delta = str(coefficient.delta) if coefficient.delta is not None else f"{low}..{high}"
+    if coefficient.number_format is not None and not coefficient.number_format.startswith("gfpq"):
+        delta = "" if coefficient.scale is None else f"{coefficient.scale:.4g}"
     return [
         (coefficient.model, ""),
         (fitted(coefficient.tensor, 24, glyphs), ""),
