@@ -82,9 +82,10 @@ def check_master(
         measured = f"{equal}, while {moved} of {others} biases and other float parameters did move."
         return _finding("error", "Float master overwritten", measured, rows)
     measured = f"{equal}, and none of the {others} other parameters moved."
-    if all(entry.equals_stored or entry.equals_quantized for entry in found):
-        return _finding("note", "Quantized and never fine-tuned", measured, rows)
-    return _finding("warning", "Never fine-tuned, or the float master was overwritten", measured, rows)
+    # A network that was quantized and never meant to be fine-tuned looks just so, and nothing is wrong with it.
+    untouched = all(entry.equals_stored or entry.equals_quantized for entry in found)
+    severity = "note" if untouched else "warning"
+    return _finding(severity, "Never fine-tuned, or the float master was overwritten", measured, rows)
 
 
 def _finding(severity: str, title: str, measured: str, layers: Sequence[str] = ()) -> Finding:
