@@ -80,7 +80,14 @@ def test_equal_runs_write_equal_bytes(good_pair: list[str], tmp_path: Path) -> N
             "compare",
             *good_pair,
             *("--samples", "48", "--no-timing", "--workers", workers, "--quiet"),
-            *("--json", tmp_path / name / "r.json", "--html", tmp_path / name / "r.html", "--csv", tmp_path / name / "r.csv"),
+            *(
+                "--json",
+                tmp_path / name / "r.json",
+                "--html",
+                tmp_path / name / "r.html",
+                "--csv",
+                tmp_path / name / "r.csv",
+            ),
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout == ""

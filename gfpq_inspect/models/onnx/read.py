@@ -117,7 +117,7 @@ def _expected_bytes(tensor: onnx.TensorProto) -> int | None:
     name = onnx.TensorProto.DataType.Name(tensor.data_type)
     if name.endswith(("INT4", "INT2", "E2M1")) or name == "STRING":
         return None
-    return math.prod(tensor.dims) * int(dtype.itemsize)
+    return int(math.prod(tensor.dims)) * int(dtype.itemsize)
 
 
 def _check_size(tensor: onnx.TensorProto, path: Path) -> list[Problem]:
