@@ -90,12 +90,13 @@ CASES: list[tuple[str, list[Any], dict[str, Any], int]] = [
     *[(name, [X4], {"kernel_shape": [3, 2], "strides": [2, 2], **more}, 17) for name in ("MaxPool", "AveragePool")
       for more in ({}, {"pads": [1, 0, 1, 1]}, {"ceil_mode": 1}, {"ceil_mode": 1, "pads": [1, 1, 1, 0]},
                    {"auto_pad": "SAME_UPPER"}, {"auto_pad": "SAME_LOWER"}, {"strides": [3, 4], "ceil_mode": 1})],
-    ("AveragePool", [X4], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1], "count_include_pad": 1}, 17),
+    ("AveragePool", [X4],
+     {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1], "count_include_pad": 1}, 17),
     ("MaxPool", [X4], {"kernel_shape": [2, 2], "dilations": [2, 2]}, 17),
     ("MaxPool", [X3], {"kernel_shape": [3], "strides": [2], "pads": [1, 1]}, 17),
     ("AveragePool", [X3], {"kernel_shape": [3], "strides": [2], "pads": [1, 1]}, 17),
-    *[("Resize", [X4, None, np.array([1, 1, 2, 1.5], np.float32)], {"mode": mode, "coordinate_transformation_mode": how},
-       13) for mode in ("nearest", "linear") for how in ("half_pixel", "asymmetric", "align_corners",
+    *[("Resize", [X4, None, np.array([1, 1, 2, 1.5], np.float32)],
+       {"mode": mode, "coordinate_transformation_mode": how}, 13) for mode in ("nearest", "linear") for how in ("half_pixel", "asymmetric", "align_corners",
                                                          "pytorch_half_pixel")],
     *[("Resize", [X4, None, None, ints(2, 4, 3, 5)], {"nearest_mode": how}, 13)
       for how in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")],
