@@ -96,7 +96,8 @@ CASES: list[tuple[str, list[Any], dict[str, Any], int]] = [
     ("MaxPool", [X3], {"kernel_shape": [3], "strides": [2], "pads": [1, 1]}, 17),
     ("AveragePool", [X3], {"kernel_shape": [3], "strides": [2], "pads": [1, 1]}, 17),
     *[("Resize", [X4, None, np.array([1, 1, 2, 1.5], np.float32)],
-       {"mode": mode, "coordinate_transformation_mode": how}, 13) for mode in ("nearest", "linear") for how in ("half_pixel", "asymmetric", "align_corners",
+       {"mode": mode, "coordinate_transformation_mode": how}, 13)
+      for mode in ("nearest", "linear") for how in ("half_pixel", "asymmetric", "align_corners",
                                                          "pytorch_half_pixel")],
     *[("Resize", [X4, None, None, ints(2, 4, 3, 5)], {"nearest_mode": how}, 13)
       for how in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")],
