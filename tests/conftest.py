@@ -24,6 +24,12 @@ def fixtures() -> Path:
     return ROOT / "fixtures"
 
 
+@pytest.fixture(autouse=True)
+def no_stated_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parallel test runs state a terminal's width for their workers; output in a pipe has none."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def shared_folder() -> Path | None:
     """The folder of recorded data and real networks outside the project, if there is one."""
     folder = Path(os.environ.get("GFPQ_INSPECT_SHARED", ROOT.parent / "shared"))

@@ -76,6 +76,7 @@ def inputs(
         phase="TEST",
         stages=None,
         level=0,
+        shapes_only=True,
     )
     model = network.build(input_shapes(input_shape, network))
     options = InputOptions(
