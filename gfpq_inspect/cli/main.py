@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "insert-quant": ("gfpq_inspect.cli.insert_quant:insert_quant", "Put Quant layers into a prototxt."),
     "strip-quant": ("gfpq_inspect.cli.strip_quant:strip_quant", "Take the Quant layers out of a prototxt."),
+    "quantize-array": (
+        "gfpq_inspect.cli.quantize_array:quantize_array",
+        "Quantize and dequantize the numbers of a .npy file.",
+    ),
     "doctor": ("gfpq_inspect.cli.doctor:doctor", "Say what is installed, what is in use and what is missing."),
 }
 """Command name to (module:function, short help). A module is imported only when its command runs."""
