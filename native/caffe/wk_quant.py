@@ -42,6 +42,9 @@ import numpy as np
 
 try:
     import caffe
+
+    if not hasattr(caffe, "Layer"):  # a folder that happens to be called caffe imports as well
+        caffe = None
 except ImportError:  # quantize() and the parameter block work without it
     caffe = None
 

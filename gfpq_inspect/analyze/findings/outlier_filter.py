@@ -100,7 +100,8 @@ def run(case: Case) -> Outcome:
             f"No filter of {layers_text(len(listed), 'quantized weight')} stands alone; the largest gap is "
             f"2^{widest[2].gap_octaves:.1f} at '{widest[2].row}'."
         )
-    alone.sort(key=lambda item: -item[1].gap_octaves)
+    # Where quantizing did the harm: weights that were stored on the grid already show the gap but no loss.
+    alone.sort(key=lambda item: (-item[1].harmed, -item[1].flushed, -item[1].gap_octaves))
     side, worst = alone[0]
     harmful = worst.harmed >= _HARMED_SHARE or worst.flushed > 0.05
     severity = "error" if worst.harmed >= _HARMED_SHARE and worst.gap_octaves >= 5 else "warning" if harmful else "note"
