@@ -11,7 +11,7 @@ from typing import cast
 from gfpq_inspect.analyze.findings.case import Snapshot
 from gfpq_inspect.analyze.groups import with_group_coefficients
 from gfpq_inspect.analyze.remedies.plan import apply_plan, read_plan
-from gfpq_inspect.analyze.session import ComparisonRequest
+from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
 from gfpq_inspect.errors import InputError, UsageError
 from gfpq_inspect.inputs.callables import Values, open_values

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,89 +13,38 @@ from gfpq_inspect.analyze.assemble import Collected, coverage_of, layer_rows
 from gfpq_inspect.analyze.batches import (
     Batch,
     Feeder,
-    Stopped,
     batch_size,
     first_sample,
     run_in_order,
     stacking_holds,
 )
 from gfpq_inspect.analyze.calibration import Calibration
-from gfpq_inspect.analyze.custom_metrics import CustomMeasurer, CustomScores, MetricFunction
+from gfpq_inspect.analyze.custom_metrics import CustomMeasurer, CustomScores
 from gfpq_inspect.analyze.details import layer_details, with_evidence
 from gfpq_inspect.analyze.diagnose import diagnose, gather_evidence
-from gfpq_inspect.analyze.engine.choose import check_device, engine_for
+from gfpq_inspect.analyze.engine.choose import engine_for
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.evidence import data_coefficients, weight_coefficients
-from gfpq_inspect.analyze.findings.case import Case, Snapshot
+from gfpq_inspect.analyze.findings.case import Case
 from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for, second_alone, second_as_it_is
 from gfpq_inspect.analyze.points import has_quant_layers, points_of, runs_as_it_is
 from gfpq_inspect.analyze.progress import Progress, Silence
 from gfpq_inspect.analyze.propagation import OriginVotes, multiply_adds_of_probes, propagation
 from gfpq_inspect.analyze.record import Clock, calibration_text, model_facts, versions
+from gfpq_inspect.analyze.request import ComparisonRequest, check_request, format_of
 from gfpq_inspect.analyze.result import Coefficient, Finding, LayerRow, Result, Run
 from gfpq_inspect.analyze.rows import TableRow, table_rows
 from gfpq_inspect.analyze.task import AccuracyMeter
-from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD, judge_rows, judgement_of, rules_for
+from gfpq_inspect.analyze.verdict import judge_rows, judgement_of, rules_for
 from gfpq_inspect.analyze.weights import WeightTable
-from gfpq_inspect.errors import InputError, UsageError
-from gfpq_inspect.inputs.labels import Labels
-from gfpq_inspect.inputs.source import SampleSource
-from gfpq_inspect.models.model import Layer, Model
+from gfpq_inspect.analyze.workers import Watch, one_thread_a_worker
 from gfpq_inspect.models.pair import Pairing, pair_inputs
 from gfpq_inspect.models.pair_quantized import pair_models
-from gfpq_inspect.quantize import Gfpq, NumberFormat, gfpq_of, set_thread_limit, thread_limit
+from gfpq_inspect.quantize import Gfpq
 
 AFFORDABLE_MULTIPLY_ADDS = 200_000_000_000
 """Local errors are measured without being asked for up to this cost: some seconds on two processors."""
-
-
-@dataclass(frozen=True)
-class ComparisonRequest:
-    """What to compare and how.
-
-    Attributes:
-        first: The float model.
-        source: Samples for its inputs (and, by name or place, for those of the second).
-        second: The second model (fine-tuned, or another export), or None.
-        number_format: Format that is simulated, instead of GFPQ with `bits`; one of GFPQ's own counts as its bits.
-        bits: 8 or 16, or None to compare in float only.
-        isolate: Whether each layer's own error is told apart from what arrived from before; None: where the cost is
-            small (`AFFORDABLE_MULTIPLY_ADDS`).
-        coefficients: 'set' for a calibration over all samples, 'sample' for a coefficient from each sample.
-        threshold: Cosine below which a layer is flagged.
-        judge: See `verdict.rules_for`.
-        workers: Batches in flight, one thread each.
-        batch: Samples a batch, or None to choose; no figure depends on it.
-        view: 'as stored' or 'folded', for the record.
-        device: Where layers run; see `engine_for`.
-        labels: True classes, for the accuracy of every lane, or None.
-        master: The float master that the second model's fine-tuning kept, or None.
-        snapshots: Earlier steps of that fine-tuning, oldest first.
-        metrics: Metrics of the caller's own by name, see `custom_metrics`.
-        command: As it was typed, for the record.
-        timing: Whether the result carries durations and host facts.
-    """
-
-    first: Model
-    source: SampleSource
-    second: Model | None = None
-    number_format: NumberFormat | None = None
-    bits: int | None = 8
-    isolate: bool | None = None
-    coefficients: str = "set"
-    threshold: float = DEFAULT_THRESHOLD
-    judge: str = "default"
-    workers: int = 2
-    batch: int | None = None
-    view: str = "as stored"
-    device: str = "cpu"
-    labels: Labels | None = None
-    master: Model | None = None
-    snapshots: tuple[Snapshot, ...] = ()
-    metrics: Mapping[str, MetricFunction] = field(default_factory=dict)
-    command: str = ""
-    timing: bool = True
 
 
 def compare_networks(request: ComparisonRequest, progress: Progress | None = None) -> Result:
@@ -138,7 +84,7 @@ class _Session:
     """One run, phase by phase."""
 
     def __init__(self, request: ComparisonRequest, progress: Progress) -> None:
-        _check(request)
+        check_request(request)
         self._request = request
         self._progress = progress
         self._clock = Clock()
@@ -146,7 +92,7 @@ class _Session:
         self._models = {Side.FIRST: request.first}
         if request.second is not None:
             self._models[Side.SECOND] = request.second
-        self._format = _format_of(request)
+        self._format = format_of(request)
         self._pairing = None
         if request.second is not None:
             self._pairing, self._models[Side.SECOND] = pair_models(request.first, request.second)
@@ -168,7 +114,7 @@ class _Session:
         request = self._request
         with self._clock.phase("prepare"):
             setup = self._prepare()
-        with _one_thread_a_worker(request.workers):
+        with one_thread_a_worker(request.workers):
             deltas, magnitudes = self._calibrate(setup)
             collected, partial = self._measure(setup, deltas)
         with self._clock.phase("judge"):
@@ -181,7 +127,7 @@ class _Session:
             details = self._details(setup, collected)
         findings: tuple[Finding, ...] = ()
         if not partial:  # who interrupts a run does not wait for another pass
-            with self._clock.phase("diagnose"), _one_thread_a_worker(request.workers):
+            with self._clock.phase("diagnose"), one_thread_a_worker(request.workers):
                 case = self._case(setup, rows, coefficients, deltas)
                 findings = diagnose(case, self._progress)
                 details = with_evidence(details, layer_details(case, request.source.identities), case.evidence.samples)
@@ -294,7 +240,7 @@ class _Session:
         """Run all lanes over all samples; stops early, with what there is, when interrupted."""
         request, engine = self._request, setup.engine
         collected = Collected.empty(setup.experiment, *self._observers(setup))
-        watch = _Watch(self._progress)
+        watch = Watch(self._progress)
         if self._probe_cost:
             self._progress.note(self._cost_text())
         self._progress.phase("measuring", request.source.count * engine.layer_count)
@@ -376,59 +322,3 @@ class _Session:
             versions=versions(),
             notes=tuple(notes),
         )
-
-
-def _format_of(request: ComparisonRequest) -> NumberFormat | None:
-    """The format that is simulated, or None."""
-    if request.number_format is not None:
-        return request.number_format
-    return None if request.bits is None else gfpq_of(request.bits)
-
-
-def _check(request: ComparisonRequest) -> None:
-    if request.bits not in (None, 8, 16):
-        raise UsageError(f"GFPQ has 8 and 16 bits, not {request.bits}; give 8 or 16.")
-    if _format_of(request) is None and request.second is None:
-        raise UsageError("nothing to compare: without quantization a second model is needed.")
-    if request.coefficients not in ("set", "sample"):
-        raise UsageError(f"coefficients come from 'set' or from each 'sample', not from '{request.coefficients}'.")
-    check_device(request.device)
-    if request.workers < 1:
-        raise UsageError(f"at least one worker is needed, not {request.workers}.")
-    if request.batch is not None and request.batch < 1:
-        raise UsageError(f"a batch holds at least one sample, not {request.batch}.")
-    labels, count = request.labels, request.source.count
-    if labels is not None and len(labels.classes) < count:
-        found = f"there are {len(labels.classes)} labels ({labels.origin}) for {count} samples"
-        raise InputError(f"{found}; give a label for each sample.")
-
-
-@contextmanager
-def _one_thread_a_worker(workers: int) -> Iterator[None]:
-    """Keep the kernels of several workers from fighting for the processors."""
-    before = thread_limit()
-    set_thread_limit(max(1, before // max(1, workers)))
-    try:
-        yield
-    finally:
-        set_thread_limit(before)
-
-
-class _Watch:
-    """Tells the progress of all workers, one at a time, and lets them stop in the middle of a batch."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._lock = threading.Lock()
-        self.stop = threading.Event()
-
-    def for_batch(self, samples: int) -> Callable[[Layer], None]:
-        """What a worker calls after each layer of a batch."""
-
-        def layer_done(layer: Layer) -> None:
-            if self.stop.is_set():
-                raise Stopped
-            with self._lock:
-                self._progress.advance(samples, layer.name)
-
-        return layer_done

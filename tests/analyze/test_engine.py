@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from gfpq_inspect.analyze.lanes import comparisons_for
+from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.result import Result, Status
-from gfpq_inspect.analyze.session import ComparisonRequest, compare_networks
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.quantize import kernels
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from gfpq_inspect.analyze.groups import with_group_coefficients
-from gfpq_inspect.analyze.session import ComparisonRequest, compare_networks
+from gfpq_inspect.analyze.request import ComparisonRequest
+from gfpq_inspect.analyze.session import compare_networks
 from tests.analyze.networks import ArraySource, GraphMaker, samples
 
 

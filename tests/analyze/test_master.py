@@ -11,8 +11,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.result import Finding
-from gfpq_inspect.analyze.session import ComparisonRequest, compare_networks
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.models.open import open_network
 from gfpq_inspect.quantize import kernels

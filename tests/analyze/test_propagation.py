@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.result import Result, Scores, Status
-from gfpq_inspect.analyze.session import ComparisonRequest, compare_networks
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.quantize import kernels
 

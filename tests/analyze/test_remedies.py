@@ -13,7 +13,8 @@ from gfpq_inspect.analyze.remedies.changes import equalized, in_float, neighbour
 from gfpq_inspect.analyze.remedies.plan import Plan, apply_plan, read_plan, with_hp_names
 from gfpq_inspect.analyze.remedies.search import Search, candidates, percentile_steps
 from gfpq_inspect.analyze.remedies.trial import Bench
-from gfpq_inspect.analyze.session import ComparisonRequest, compare_networks
+from gfpq_inspect.analyze.request import ComparisonRequest
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.cli.main import run
 from gfpq_inspect.errors import InputError
 from gfpq_inspect.models.run import run_model

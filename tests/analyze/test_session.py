@@ -12,8 +12,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.result import Result, Status, Verdict
-from gfpq_inspect.analyze.session import ComparisonRequest, compare_networks
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.errors import InputError, ModelError, QuantizationError, UsageError
 from gfpq_inspect.models.model import Layer, LayerKind, Model, Quantization
 from gfpq_inspect.quantize import kernels

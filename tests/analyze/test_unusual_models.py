@@ -9,8 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.result import LayerRow, Status
-from gfpq_inspect.analyze.session import ComparisonRequest, compare_networks
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.models.onnx.network import read_onnx
 

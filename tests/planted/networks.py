@@ -10,8 +10,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.prepare import ComparisonOptions, prepare
+from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.result import Finding, Result
-from gfpq_inspect.analyze.session import ComparisonRequest, compare_networks
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.inputs.options import InputOptions
 from gfpq_inspect.inputs.source import InputFacts, SampleSource
 from gfpq_inspect.models.model import Model

@@ -17,8 +17,9 @@ from onnx import numpy_helper
 from gfpq_inspect.analyze.findings.case import Snapshot
 from gfpq_inspect.analyze.findings.registry import CHECKS
 from gfpq_inspect.analyze.prepare import ComparisonOptions, prepare, snapshot_files
+from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.result import Finding, Result
-from gfpq_inspect.analyze.session import ComparisonRequest, compare_networks
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.errors import InputError
 from gfpq_inspect.inputs.options import InputOptions
 from gfpq_inspect.models.fold import fold_model

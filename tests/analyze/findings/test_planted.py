@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gfpq_inspect.analyze.session import ComparisonRequest
+from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.models.pair import canonical_type
 from tests.planted import faults
 from tests.planted.networks import DIGITS, SHARED, ChangedSource, compare, first_told, request_of, told

@@ -12,8 +12,9 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.result import LayerRow, Result
-from gfpq_inspect.analyze.session import ComparisonRequest, compare_networks
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.inputs.callables import open_values
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.models.open import open_network

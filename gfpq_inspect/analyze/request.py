@@ -1,0 +1,95 @@
+"""What a comparison is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gfpq_inspect.analyze.custom_metrics import MetricFunction
+from gfpq_inspect.analyze.engine.choose import check_device
+from gfpq_inspect.analyze.findings.case import Snapshot
+from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
+from gfpq_inspect.errors import InputError, UsageError
+from gfpq_inspect.inputs.labels import Labels
+from gfpq_inspect.inputs.source import SampleSource
+from gfpq_inspect.models.model import Model
+from gfpq_inspect.quantize import NumberFormat, gfpq_of
+
+
+@dataclass(frozen=True)
+class ComparisonRequest:
+    """What to compare and how.
+
+    Attributes:
+        first: The float model.
+        source: Samples for its inputs (and, by name or place, for those of the second).
+        second: The second model (fine-tuned, or another export), or None.
+        number_format: Format that is simulated, instead of GFPQ with `bits`; one of GFPQ's own counts as its bits.
+        bits: 8 or 16, or None to compare in float only.
+        isolate: Whether each layer's own error is told apart from what arrived from before; None: where the cost is
+            small (`AFFORDABLE_MULTIPLY_ADDS`).
+        coefficients: 'set' for a calibration over all samples, 'sample' for a coefficient from each sample.
+        threshold: Cosine below which a layer is flagged.
+        judge: See `verdict.rules_for`.
+        workers: Batches in flight, one thread each.
+        batch: Samples a batch, or None to choose; no figure depends on it.
+        view: 'as stored' or 'folded', for the record.
+        device: Where layers run; see `engine_for`.
+        labels: True classes, for the accuracy of every lane, or None.
+        master: The float master that the second model's fine-tuning kept, or None.
+        snapshots: Earlier steps of that fine-tuning, oldest first.
+        metrics: Metrics of the caller's own by name, see `custom_metrics`.
+        command: As it was typed, for the record.
+        timing: Whether the result carries durations and host facts.
+    """
+
+    first: Model
+    source: SampleSource
+    second: Model | None = None
+    number_format: NumberFormat | None = None
+    bits: int | None = 8
+    isolate: bool | None = None
+    coefficients: str = "set"
+    threshold: float = DEFAULT_THRESHOLD
+    judge: str = "default"
+    workers: int = 2
+    batch: int | None = None
+    view: str = "as stored"
+    device: str = "cpu"
+    labels: Labels | None = None
+    master: Model | None = None
+    snapshots: tuple[Snapshot, ...] = ()
+    metrics: Mapping[str, MetricFunction] = field(default_factory=dict)
+    command: str = ""
+    timing: bool = True
+
+
+def format_of(request: ComparisonRequest) -> NumberFormat | None:
+    """The format that is simulated, or None."""
+    if request.number_format is not None:
+        return request.number_format
+    return None if request.bits is None else gfpq_of(request.bits)
+
+
+def check_request(request: ComparisonRequest) -> None:
+    """Refuse what makes no sense together, before anything is opened or run.
+
+    Raises:
+        UsageError: Options that make no sense together.
+        InputError: Fewer labels than samples.
+    """
+    if request.bits not in (None, 8, 16):
+        raise UsageError(f"GFPQ has 8 and 16 bits, not {request.bits}; give 8 or 16.")
+    if format_of(request) is None and request.second is None:
+        raise UsageError("nothing to compare: without quantization a second model is needed.")
+    if request.coefficients not in ("set", "sample"):
+        raise UsageError(f"coefficients come from 'set' or from each 'sample', not from '{request.coefficients}'.")
+    check_device(request.device)
+    if request.workers < 1:
+        raise UsageError(f"at least one worker is needed, not {request.workers}.")
+    if request.batch is not None and request.batch < 1:
+        raise UsageError(f"a batch holds at least one sample, not {request.batch}.")
+    labels, count = request.labels, request.source.count
+    if labels is not None and len(labels.classes) < count:
+        found = f"there are {len(labels.classes)} labels ({labels.origin}) for {count} samples"
+        raise InputError(f"{found}; give a label for each sample.")
