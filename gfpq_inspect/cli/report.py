@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gfpq_inspect.cli.report_files import check_outputs
 from gfpq_inspect.errors import UsageError
-from gfpq_inspect.files import check_writable, write_atomically
+from gfpq_inspect.files import write_atomically
 from gfpq_inspect.report.text import visible
 
 if TYPE_CHECKING:
@@ -52,11 +53,7 @@ def report(
     if not wanted:
         raise UsageError("nothing to write: give at least one of --html, --csv, --parquet, --markdown, --dot, ...; "
                          "gfpq-inspect show prints a result")  # fmt: skip
-    paths = list(wanted.values())
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UsageError(f"{path} is named for two reports; give each its own file")
-        check_writable(path, overwrite=force)
+    check_outputs(wanted.values(), overwrite=force)
     saved = read_result(result)
     before = read_result(baseline, details=False) if baseline is not None else None
     for kind, path in wanted.items():

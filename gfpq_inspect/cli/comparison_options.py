@@ -1,0 +1,193 @@
+"""Options of commands that compare networks, and the one way from them to a result."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gfpq_inspect.cli.input_options import (
+    ChannelOrder,
+    FrameSize,
+    Inputs,
+    Layout,
+    Mean,
+    NnieConfiguration,
+    Resize,
+    Samples,
+    Scale,
+    Seed,
+    all_inputs,
+)
+from gfpq_inspect.cli.network_options import AllowMissing, AllowUnknownFields, InputShapes
+from gfpq_inspect.cli.progress import shown_progress
+from gfpq_inspect.errors import UsageError
+
+if TYPE_CHECKING:
+    from gfpq_inspect.analyze.prepare import ComparisonOptions
+    from gfpq_inspect.analyze.result import Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonArguments:
+    """What to compare and how, as given on the command line or in a gate's configuration; the float network apart."""
+
+    second: Annotated[
+        Path | None,
+        typer.Argument(metavar="[QUANT]", help="The fine-tuned network; without it FLOAT against itself, quantized."),
+    ] = None
+    float_prototxt: Annotated[
+        Path | None,
+        typer.Option(help="Structure of FLOAT; otherwise looked for beside it."),
+    ] = None
+    quant_prototxt: Annotated[
+        Path | None,
+        typer.Option(help="Structure of QUANT; otherwise looked for beside it."),
+    ] = None
+    input_shape: InputShapes = None
+    allow_missing: AllowMissing = False
+    allow_unknown_fields: AllowUnknownFields = False
+    fold: Annotated[
+        bool, typer.Option("--fold", help="Fold BatchNorm, Scale and Bias first, as the chip's compiler does.")
+    ] = False
+    master: Annotated[
+        Path | None, typer.Option(help="The float master that fine-tuning QUANT kept: for findings on training.")
+    ] = None
+    snapshots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of snapshots of that fine-tuning, for the same.")
+    ] = None
+    group_coefficients: Annotated[
+        bool,
+        typer.Option("--group-coefficients", help="One input coefficient for each group of grouped convolutions."),
+    ] = False
+    plan: Annotated[Path | None, typer.Option(help="Bit widths of layers, as gfpq-inspect remedy wrote them.")] = None
+    inputs: Inputs = None
+    nnie_cfg: NnieConfiguration = None
+    mean: Mean = None
+    scale: Scale = None
+    channel_order: ChannelOrder = None
+    layout: Layout = None
+    resize: Resize = None
+    frame_size: FrameSize = None
+    samples: Samples = None
+    seed: Seed = 0
+    bits: Annotated[str, typer.Option(help="8, 16, or 'float' to compare two networks without quantizing.")] = "8"
+    number_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Simulate this format instead of GFPQ with --bits: gfpq8, gfpq16, int8, int8-per-channel, uint8, "
+            "fp8-e4m3, fp8-e5m2, or one of a plug-in.",
+        ),
+    ] = None
+    coefficients: Annotated[
+        str, typer.Option(help="set: one calibration over all samples; sample: from each sample's own data.")
+    ] = "set"
+    threshold: Annotated[float, typer.Option(help="Cosine below which a layer is flagged.")] = 0.98
+    judge: Annotated[
+        str, typer.Option(help="What the exit code stands on: default, total, or a comparison's name.")
+    ] = "default"
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Batches in flight, one thread each.")] = 2
+    device: Annotated[
+        str, typer.Option(help="cpu (ONNX Runtime), or cuda: PyTorch on a GPU, tensors staying there between layers.")
+    ] = "cpu"
+    no_timing: Annotated[
+        bool,
+        typer.Option("--no-timing", help="Leave durations and host facts out, so that equal runs give equal bytes."),
+    ] = False
+
+
+def comparison_options(first: Path, given: ComparisonArguments) -> ComparisonOptions:
+    """Turn arguments into what the analyzer takes.
+
+    Args:
+        first: The float network.
+        given: All other arguments.
+
+    Raises:
+        UsageError: Arguments that make no sense.
+    """
+    from gfpq_inspect.analyze.prepare import ComparisonOptions  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.inputs.options import InputOptions, parse_input_shapes  # noqa: PLC0415
+
+    return ComparisonOptions(
+        first=first,
+        second=given.second,
+        first_structure=given.float_prototxt,
+        second_structure=given.quant_prototxt,
+        input_shapes=parse_input_shapes(given.input_shape or ()),
+        inputs=all_inputs(given.inputs, given.nnie_cfg),
+        preprocessing=InputOptions(
+            mean=given.mean,
+            scale=given.scale,
+            channel_order=given.channel_order,
+            layout=given.layout,
+            resize=given.resize,
+            frame_size=given.frame_size,
+            samples=given.samples,
+            seed=given.seed,
+        ),
+        number_format=given.number_format,
+        bits=_bit_width(given.bits),
+        coefficients=given.coefficients,
+        threshold=given.threshold,
+        judge=given.judge,
+        fold=given.fold,
+        master=given.master,
+        snapshots=given.snapshots,
+        plan=given.plan,
+        group_coefficients=given.group_coefficients,
+        workers=given.workers,
+        device=given.device,
+        allow_missing=given.allow_missing,
+        allow_unknown_fields=given.allow_unknown_fields,
+        command=_command_line(),
+        timing=not given.no_timing,
+    )
+
+
+def run_comparison(first: Path, given: ComparisonArguments, *, quiet: bool) -> Result:
+    """Compare two networks, with progress where a person watches.
+
+    Args:
+        first: The float network.
+        given: All other arguments.
+        quiet: No progress.
+
+    Returns:
+        The result; `judgement.partial` where the run was interrupted.
+
+    Raises:
+        UserError: Files or options that cannot be used.
+    """
+    from gfpq_inspect.analyze.prepare import prepare  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.analyze.session import compare_networks  # noqa: PLC0415
+
+    request = prepare(comparison_options(first, given))
+    with shown_progress(quiet=quiet) as progress:
+        return compare_networks(request, progress)
+
+
+def _bit_width(text: str) -> int | None:
+    """Read --bits."""
+    widths: dict[str, int | None] = {"8": 8, "16": 16, "float": None}
+    if text not in widths:
+        raise UsageError(f"--bits {text} is unknown; give 8, 16 or float")
+    return widths[text]
+
+
+def _command_line() -> str:
+    """The command as typed, with file names in place of paths: a report names no machine's folders."""
+    words = ["gfpq-inspect", *sys.argv[1:]]
+    return shlex.join(word if "://" in word else _without_folders(word) for word in words)
+
+
+def _without_folders(word: str) -> str:
+    """Cut a path's folders off, also behind NAME=."""
+    name, equals, path = word.rpartition("=")
+    return f"{name}{equals}{path.rsplit('/', 1)[-1]}" if "/" in path else word

@@ -1,0 +1,76 @@
+"""The files that a comparison is written to: refused before the run what could not be written after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gfpq_inspect.errors import UsageError
+from gfpq_inspect.files import check_writable, write_atomically
+
+if TYPE_CHECKING:
+    from gfpq_inspect.analyze.result import Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFiles:
+    """Where to write the result and its reports."""
+
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the whole result.")] = None
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write the report as one page.")] = None
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the layer table.")] = None
+    force: Annotated[bool, typer.Option("--force", help="Replace output files that exist.")] = False
+
+    @property
+    def outputs(self) -> dict[str, Path]:
+        """Kind of report to file, of those that were asked for."""
+        wanted = {"json": self.json_file, "html": self.html_file, "csv": self.csv_file}
+        return {kind: path for kind, path in wanted.items() if path is not None}
+
+
+def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse before the run what could not be written after it.
+
+    Raises:
+        UsageError: A file is named for two reports.
+        OutputError: One cannot be written, or exists.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        if path in seen:
+            raise UsageError(f"{path} is named for two reports; give each its own file")
+        seen.add(path)
+        check_writable(path, overwrite=overwrite)
+
+
+def write_reports(result: Result, files: ReportFiles, *, timing: bool) -> list[Path]:
+    """Write the files that were asked for.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        OutputError: One cannot be written.
+    """
+    for kind, path in files.outputs.items():
+        write_atomically(path, renderer(kind, timing=timing)(result), overwrite=files.force)
+    return list(files.outputs.values())
+
+
+def renderer(kind: str, *, timing: bool) -> Callable[[Result], str]:
+    """The renderer of a kind of file; each brings its own libraries, so it is imported only when asked for."""
+    if kind == "json":
+        from gfpq_inspect.report.jsonfile import render_json  # noqa: PLC0415
+
+        return lambda result: render_json(result, timing=timing)
+    if kind == "html":
+        from gfpq_inspect.report.html import render_html  # noqa: PLC0415
+
+        return render_html
+    from gfpq_inspect.report.csvfile import render_csv  # noqa: PLC0415
+
+    return render_csv
