@@ -35,6 +35,14 @@ PAIRS: Mapping[str, tuple[str, str]] = {
 }
 """Name of a table of channels to the lanes that it compares."""
 
+_COUNT = kernels.SUM_FIELDS.index("count")
+_SUMMED = [
+    kernels.SUM_FIELDS.index(name)
+    for name in ("count", "sum_x", "sum_xx", "sum_y", "sum_yy", "sum_xy", "sum_d", "sum_dd")
+]
+_MAXIMA = [kernels.SUM_FIELDS.index(name) for name in ("max_abs_x", "max_abs_y")]
+"""Columns of the kernel's sums that stand first in a table, and those that stand last."""
+
 Table = NDArray[np.float64]
 
 
@@ -155,29 +163,27 @@ def channel_table(reference: Array, other: Array) -> Table:
     Returns:
         float64 [channels, FIELDS].
     """
-    x = by_channel(reference).astype(np.float64)
-    y = x if other is reference else by_channel(other).astype(np.float64)
-    finite = np.isfinite(x) & np.isfinite(y) if not (np.isfinite(x.sum()) and np.isfinite(y.sum())) else None
-    if finite is not None:
-        x, y = np.where(finite, x, 0.0), np.where(finite, y, 0.0)
-    d = y - x
-    count = np.full(len(x), float(x.shape[1])) if finite is None else finite.sum(1).astype(np.float64)
-    hidden = 0.0 if finite is None else x.shape[1] - count
-    columns = [
-        count,
-        x.sum(1),
-        np.einsum("cp,cp->c", x, x),
-        y.sum(1),
-        np.einsum("cp,cp->c", y, y),
-        np.einsum("cp,cp->c", x, y),
-        d.sum(1),
-        np.einsum("cp,cp->c", d, d),
-        x.shape[1] - np.count_nonzero(x, axis=1) - hidden,
-        y.shape[1] - np.count_nonzero(y, axis=1) - hidden,
-        np.abs(x).max(1, initial=0.0),
-        np.abs(y).max(1, initial=0.0),
-    ]
-    return np.stack(columns, axis=1)
+    x = _working(reference)
+    y = x if other is reference else _working(other)
+    if x.dtype != y.dtype:
+        x, y = x.astype(np.float64), y.astype(np.float64)
+    sums = kernels.similarity(x, [y])[0][:, 0]
+    count = sums[:, _COUNT]
+    zeros = [x.shape[1] - np.count_nonzero(array, axis=1) for array in (x, y)]
+    if (count < x.shape[1]).any():
+        finite = np.isfinite(x) & np.isfinite(y)
+        zeros = [((array == 0) & finite).sum(1) for array in (x, y)]
+    table = np.empty((len(x), len(FIELDS)))
+    table[:, : len(_SUMMED)] = sums[:, _SUMMED]
+    table[:, len(_SUMMED) : len(SUMS)] = np.stack(zeros, axis=1)
+    # Without a pair of finite values the kernel's maxima are -inf.
+    table[:, len(SUMS) :] = np.maximum(sums[:, _MAXIMA], 0.0)
+    return table
+
+
+def _working(array: Array) -> Array:
+    """The tensor as [channels, values], in a width that the kernels read."""
+    return by_channel(as_floating(array))
 
 
 def point_table(array: Array, bits: int, delta: int) -> PointTable:

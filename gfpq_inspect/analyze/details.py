@@ -89,10 +89,10 @@ def channel_evidence(table: Table) -> dict[str, Any]:
         octaves = np.log2(maxima.max() / maxima)
     live = maxima > 0
     return {
-        "sqnr_db": [_short(value, 2) for value in sqnr],
-        "mean_error": [_short(value) for value in column(table, "d") / np.maximum(column(table, "count"), 1)],
-        "maximum": [_short(value) for value in maxima],
-        "headroom_octaves": [_short(value, 3) for value in octaves],
+        "sqnr_db": _shorts(sqnr, 2),
+        "mean_error": _shorts(column(table, "d") / np.maximum(column(table, "count"), 1)),
+        "maximum": _shorts(maxima),
+        "headroom_octaves": _shorts(octaves, 3),
         "dead": [int(index) for index in np.flatnonzero(~live)],
         "outlier": [int(index) for index in outliers(maxima)],
     }
@@ -255,3 +255,15 @@ def _short(value: float | None, decimals: int | None = None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return round(float(value), decimals) if decimals is not None else float(f"{value:.5g}")
+
+
+def _shorts(values: NDArray[np.float64], decimals: int | None = None) -> list[float | None]:
+    """As `_short`, of many values."""
+    listed = values.tolist()
+    if decimals is None:
+        short: list[float | None] = [float(f"{value:.5g}") for value in listed]
+    else:
+        short = [round(value, decimals) for value in listed]
+    if not np.isfinite(values).all():
+        short = [value if math.isfinite(known) else None for value, known in zip(short, listed, strict=True)]
+    return short

@@ -19,6 +19,8 @@ EVIDENCE_ELEMENTS = 48_000_000
 """Elements of all rows that the pass for evidence reads: it sees as many samples as that allows, at least `FEWEST`."""
 
 FEWEST = 2
+MOST = 128
+"""Samples beyond which a share, a range or a mean of a channel says nothing new."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,11 @@ class _Chosen:
     def batches(self) -> Iterator[Batch]:
         taken = 0
         for batch in self.feeder.batches(1):
-            if batch.first % self.stride == 0 and taken < self.most:
+            if batch.first % self.stride == 0:
                 taken += 1
                 yield batch
+            if taken == self.most:
+                return
 
 
 def gather_evidence(
@@ -54,7 +58,7 @@ def gather_evidence(
         Evidence of evenly spread samples; the same for any number of workers.
     """
     elements = sum(_size(facts, entry) for row in engine.experiment.rows for entry in row.values.items())
-    most = max(FEWEST, min(count, EVIDENCE_ELEMENTS // max(1, elements)))
+    most = max(FEWEST, min(count, MOST, EVIDENCE_ELEMENTS // max(1, elements)))
     wanted = {name for pair in PAIRS.values() for name in pair}
     lanes = [lane for lane in engine.experiment.lanes if lane.name in wanted]
     reduced = engine.with_fewer_lanes(lanes, lambda experiment: ChannelMeasurer(experiment, deltas))

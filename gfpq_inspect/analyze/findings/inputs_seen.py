@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from gfpq_inspect.analyze.findings.case import Case, Statistics
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.models.model import Layer, Model, ModelInput
 from gfpq_inspect.models.pair import canonical_type
-from gfpq_inspect.models.run import run_layers
+from gfpq_inspect.models.run import LayerRunner
 
 MOST_SAMPLES = 16
 _MOST_ELEMENTS = 24_000_000
@@ -114,7 +115,14 @@ def _images(case: Case) -> Iterator[NDArray[np.float32]]:
 
 
 def input_range(case: Case) -> InputRange | None:
-    """Range of the first model's image input, or None where it has none."""
+    """Range of the first model's image input, or None where it has none; worked out once a case."""
+    if "input_range" not in case.notes:
+        case.notes["input_range"] = _input_range(case)
+    known: InputRange | None = case.notes["input_range"]
+    return known
+
+
+def _input_range(case: Case) -> InputRange | None:
     entry = image_input(case.first)
     images = read_images(case)
     if entry is None or not images:
@@ -204,16 +212,15 @@ def _swapped(case: Case, probe: _Probe) -> tuple[float | None, float | None]:
     if len(norms) < _FEWEST_NORMS or len(case.first.inputs) != 1:
         return None, None
     last = max(index for index, layer in enumerate(layers) if layer.key == norms[-1][0].key)
+    runner = LayerRunner(case.first, layers[:last], {layer.inputs[0] for layer, _ in norms})
     mismatches = []
     for order in ((0, 1, 2), (2, 1, 0)):
         totals: dict[str, list[NDArray[np.float64]]] = {}
         for image in probe.images[:_DEEP_SAMPLES]:
             feed = {probe.entry.value: np.ascontiguousarray(image[:, list(order)])}
-            tensors = run_layers(case.first, layers[:last], feed) | feed
+            tensors = feed | runner.run(feed)
             for layer, _ in norms:
-                rows = by_channel(tensors[layer.inputs[0]]).astype(np.float64)
-                sums = np.stack([np.full(len(rows), float(rows.shape[1])), rows.sum(1), (rows**2).sum(1)])
-                totals.setdefault(layer.key, []).append(sums)
+                totals.setdefault(layer.key, []).append(channel_sums(tensors[layer.inputs[0]]))
         mismatches.append(np.concatenate([_divergences(sum(totals[one.key]), known) for one, known in norms]))
     before, after = mismatches
     known = np.isfinite(before) & np.isfinite(after)
@@ -222,6 +229,18 @@ def _swapped(case: Case, probe: _Probe) -> tuple[float | None, float | None]:
     # A hundredth of a nat is noise of the sample; it keeps channels that fit perfectly from deciding.
     ratio = np.log((after[known] + 0.01) / (before[known] + 0.01))
     return float(ratio.mean()), float((after[known] < before[known]).mean())
+
+
+def channel_sums(tensor: NDArray[Any]) -> NDArray[np.float64]:
+    """[count, sum, sum of squares] of every channel."""
+    rows = by_channel(tensor)
+    return np.stack(
+        [
+            np.full(len(rows), float(rows.shape[1])),
+            rows.sum(1, dtype=np.float64),
+            np.einsum("cp,cp->c", rows, rows, dtype=np.float64),
+        ]
+    )
 
 
 def _divergences(sums: Any, stored: Statistics) -> NDArray[np.float64]:
@@ -270,19 +289,19 @@ class _Probe:
     before: Sequence[Layer]
     images: Images
 
+    @cached_property
+    def _runner(self) -> LayerRunner:
+        return LayerRunner(self.model, self.before, [self.layer.inputs[0]])
+
     def observe(self, images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and deviation of what reaches the BatchNorm, float64 [channels]."""
         count, total, squares = 0, 0.0, 0.0
         for image in images:
-            value = self.layer.inputs[0]
-            if self.before:
-                tensor = run_layers(self.model, self.before, {self.entry.value: image})[value].astype(np.float64)
-            else:
-                tensor = image.astype(np.float64)
-            rows = np.moveaxis(tensor, 1, 0).reshape(tensor.shape[1], -1)
-            count += rows.shape[1]
-            total = total + rows.sum(1)
-            squares = squares + (rows**2).sum(1)
+            tensor = self._runner.run({self.entry.value: image})[self.layer.inputs[0]] if self.before else image
+            sums = channel_sums(tensor)
+            count += int(sums[0, 0])
+            total = total + sums[1]
+            squares = squares + sums[2]
         mean = np.asarray(total) / count
         return mean, np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 0.0))
 
