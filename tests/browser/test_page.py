@@ -43,6 +43,7 @@ def test_a_number_of_the_charts_table_is_that_of_the_result(open_page: Open, nam
     line = opened.page.locator(
         "#network-chart tbody tr", has=opened.page.get_by_role("rowheader", name=row.name, exact=True)
     )
+    line.wait_for()  # the table is filled once it is opened
     titles = opened.page.locator("#network-chart thead th").all_text_contents()
     judged = sample(name).judgement.comparison
     column = next(i for i, title in enumerate(titles) if title.startswith(f"{judged}: "))
