@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement, PointEvidence, RowProblem, RowState
 from gfpq_inspect.analyze.lanes import Side
-from gfpq_inspect.analyze.metrics import TINY_ELEMENTS, Pool, cosines, equality_of, scores_of, sqnrs_db
+from gfpq_inspect.analyze.metrics import TINY_ELEMENTS, Pool, cosines, equality_of, norm_ratios, scores_of, sqnrs_db
 from gfpq_inspect.analyze.propagation import OriginVotes
 from gfpq_inspect.analyze.result import Comparison, Coverage, Isolation, LayerRow, Scores, Status
 from gfpq_inspect.analyze.rows import TableRow
-from gfpq_inspect.analyze.spread import COSINE_SCALE, DECIBEL_SCALE, SpreadCollector
+from gfpq_inspect.analyze.spread import COSINE_SCALE, DECIBEL_SCALE, RATIO_SCALE, SpreadCollector
 from gfpq_inspect.analyze.task import AccuracyMeter
 
 
@@ -41,6 +41,7 @@ class Collected:
     evidence: list[PointEvidence]
     cosine_spread: SpreadCollector
     sqnr_spread: SpreadCollector
+    ratio_spread: SpreadCollector
     problems: dict[tuple[int, int], RowProblem] = field(default_factory=dict)
     accuracy: AccuracyMeter | None = None
     origins: OriginVotes | None = None
@@ -59,6 +60,7 @@ class Collected:
             evidence=[PointEvidence() for _ in experiment.points],
             cosine_spread=SpreadCollector(rows * columns, COSINE_SCALE),
             sqnr_spread=SpreadCollector(rows * columns, DECIBEL_SCALE),
+            ratio_spread=SpreadCollector(rows * columns, RATIO_SCALE, upper=True),
             accuracy=accuracy,
             origins=origins,
         )
@@ -77,6 +79,7 @@ class Collected:
         flat = (measurement.samples, -1)
         self.cosine_spread.add(cosines(measurement.sums).reshape(flat))
         self.sqnr_spread.add(sqnrs_db(measurement.sums).reshape(flat))
+        self.ratio_spread.add(norm_ratios(measurement.sums).reshape(flat))
         for place, problem in measurement.problems.items():
             earlier = self.problems.get(place)
             if earlier is None or problem.state > earlier.state:
@@ -172,6 +175,7 @@ def _scored(index: int, column: int, collected: Collected, by_sample: bool, iden
         collected.pool.sums[index, column],
         collected.cosine_spread.spread(cell, identities),
         collected.sqnr_spread.spread(cell, identities),
+        collected.ratio_spread.spread(cell, identities),
     )
 
 

@@ -196,13 +196,27 @@ def sqnrs_db(sums: Sums) -> Sums:
     return values
 
 
-def scores_of(sums: Sums, cosine_spread: Spread | None = None, sqnr_db_spread: Spread | None = None) -> Scores:
+def norm_ratios(sums: Sums) -> Sums:
+    """Norm ratio of every cell [...]; NaN where the reference is all zero."""
+    xx, yy = field_of(sums, "sum_xx"), field_of(sums, "sum_yy")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values: Sums = np.where(xx > 0, np.sqrt(yy / xx), np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def scores_of(
+    sums: Sums,
+    cosine_spread: Spread | None = None,
+    sqnr_db_spread: Spread | None = None,
+    norm_ratio_spread: Spread | None = None,
+) -> Scores:
     """All pooled scores of one tensor.
 
     Args:
         sums: Pooled sums [F].
         cosine_spread: Over samples, where samples are large enough to be judged alone.
         sqnr_db_spread: Likewise.
+        norm_ratio_spread: Likewise.
     """
     s = {name: float(sums[index]) for name, index in _INDEX.items()}
     count = int(s["count"])
@@ -222,6 +236,7 @@ def scores_of(sums: Sums, cosine_spread: Spread | None = None, sqnr_db_spread: S
         first_nonfinite=int(s["first_nonfinite"]) if s["nonfinite_x"] or s["nonfinite_y"] else None,
         cosine_spread=cosine_spread,
         sqnr_db_spread=sqnr_db_spread,
+        norm_ratio_spread=norm_ratio_spread,
     )
     if not count:
         return scores

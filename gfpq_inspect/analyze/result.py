@@ -45,12 +45,38 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Spread:
-    """One score over samples: its mean, worst value with the sample's identity, and 5th percentile."""
+    """One score over samples.
+
+    Percentiles are nearest-rank: `percentile_P` is the smallest value that at least P % of the samples do not exceed.
+    The upper half is measured of scores that can be too large as well (the norm ratio).
+
+    Attributes:
+        mean: Over the samples in which the score is defined.
+        minimum: Smallest value.
+        minimum_sample: The first sample that has it.
+        percentile_5: Likewise the others.
+        samples: Samples in which the score is defined.
+        deviation: Sample standard deviation (divisor n - 1); None of fewer than two samples.
+        maximum: Largest value.
+        maximum_sample: The first sample that has it.
+    """
 
     mean: float | None
     minimum: float | None
     minimum_sample: str | None
     percentile_5: float | None
+    samples: int | None = None
+    deviation: float | None = None
+    percentile_1: float | None = None
+    percentile_10: float | None = None
+    percentile_25: float | None = None
+    percentile_50: float | None = None
+    percentile_75: float | None = None
+    percentile_90: float | None = None
+    percentile_95: float | None = None
+    percentile_99: float | None = None
+    maximum: float | None = None
+    maximum_sample: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +108,7 @@ class Scores:
     first_nonfinite: int | None = None
     cosine_spread: Spread | None = None
     sqnr_db_spread: Spread | None = None
+    norm_ratio_spread: Spread | None = None
 
 
 @dataclass(frozen=True)

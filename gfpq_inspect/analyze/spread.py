@@ -1,8 +1,8 @@
-"""One score over many samples in bounded memory: mean, minimum with its sample, 5th percentile.
+"""One score over many samples in bounded memory: mean, deviation, extremes with their samples, percentiles.
 
 All cells (rows and comparisons) are kept side by side in arrays, so that a batch costs a few array operations. Up to
 `EXACT_SAMPLES` samples the values themselves are kept and the percentile is exact; beyond that they go into bins, and
-the percentile is good to half a bin: 4.5 % of 1 - cosine, 0.125 dB of an SQNR.
+a percentile is good to half a bin: 4.5 % of 1 - cosine, 0.125 dB of an SQNR, 0.55 % of a norm ratio.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from gfpq_inspect.analyze.result import Spread
 
 EXACT_SAMPLES = 512
-PERCENTILE = 0.05
+LOWER_PERCENTILES = (1, 5, 10, 25, 50)
+UPPER_PERCENTILES = (75, 90, 95, 99)
 
 Values = NDArray[np.float64]
 
@@ -55,6 +56,13 @@ def _cosine_middle(index: int) -> float:
 COSINE_SCALE = Scale(_LOSS_OCTAVES * _BINS_PER_OCTAVE, _cosine_bin, _cosine_middle)
 DECIBEL_SCALE = Scale(1200, lambda decibel: np.floor((decibel + 60.0) * 4.0), lambda index: (index + 0.5) / 4.0 - 60.0)
 
+_RATIO_BIN = 0.011  # of the natural logarithm; 1 200 bins reach from 0.0014 to 735
+RATIO_SCALE = Scale(
+    1200,
+    lambda ratio: np.floor(np.log(np.maximum(ratio, 1e-9)) / _RATIO_BIN + 600.0),
+    lambda index: math.exp((index + 0.5 - 600.0) * _RATIO_BIN),
+)
+
 
 class SpreadCollector:
     """Scores of `cells` cells, sample by sample, in sample order.
@@ -62,14 +70,22 @@ class SpreadCollector:
     Args:
         cells: Number of cells.
         scale: Bins for the time when there are too many samples to keep.
+        upper: Whether large values are as telling as small ones, so that the upper half is told too.
     """
 
-    def __init__(self, cells: int, scale: Scale) -> None:
+    def __init__(self, cells: int, scale: Scale, *, upper: bool = False) -> None:
         self._scale = scale
+        self._upper = upper
         self._count = np.zeros(cells, dtype=np.int64)
         self._sum = np.zeros(cells)
         self._minimum = np.full(cells, np.inf)
         self._minimum_sample = np.full(cells, -1, dtype=np.int64)
+        self._maximum = np.full(cells, -np.inf)
+        self._maximum_sample = np.full(cells, -1, dtype=np.int64)
+        # Sums about the first value: cosines differ in digits that squares about zero would lose.
+        self._origin = np.full(cells, np.nan)
+        self._shifted = np.zeros(cells)
+        self._squares = np.zeros(cells)
         self._kept: list[Values] | None = []
         self._bins: NDArray[np.int32] | None = None
         self._samples = 0
@@ -84,16 +100,31 @@ class SpreadCollector:
             return
         defined = ~np.isnan(scores)
         self._count += defined.sum(axis=0)
-        stacked = np.concatenate([self._sum[None], np.where(defined, scores, 0.0)])
-        self._sum = np.add.accumulate(stacked, axis=0)[-1]
-        worst = np.where(defined, scores, np.inf)
-        place = worst.argmin(axis=0)
-        lowest = worst[place, np.arange(worst.shape[1])]
-        better = lowest < self._minimum
-        self._minimum = np.where(better, lowest, self._minimum)
-        self._minimum_sample = np.where(better, place + self._samples, self._minimum_sample)
+        self._sum = _summed(self._sum, np.where(defined, scores, 0.0))
+        first = np.take_along_axis(scores, defined.argmax(axis=0)[None], axis=0)[0]
+        self._origin = np.where(np.isnan(self._origin), first, self._origin)
+        distance = np.where(defined, scores - self._origin, 0.0)
+        self._shifted = _summed(self._shifted, distance)
+        self._squares = _summed(self._squares, distance * distance)
+        self._minimum, self._minimum_sample = self._extreme(
+            np.where(defined, scores, np.inf), self._minimum, self._minimum_sample
+        )
+        if self._upper:
+            highest, self._maximum_sample = self._extreme(
+                np.where(defined, -scores, np.inf), -self._maximum, self._maximum_sample
+            )
+            self._maximum = -highest
         self._samples += len(scores)
         self._remember(scores)
+
+    def _extreme(
+        self, values: Values, known: Values, known_sample: NDArray[np.int64]
+    ) -> tuple[Values, NDArray[np.int64]]:
+        """The smallest value of each cell so far and the first sample that has it."""
+        place = values.argmin(axis=0)
+        lowest = values[place, np.arange(values.shape[1])]
+        better = lowest < known
+        return np.where(better, lowest, known), np.where(better, place + self._samples, known_sample)
 
     def _remember(self, scores: Values) -> None:
         if self._kept is not None:
@@ -113,18 +144,44 @@ class SpreadCollector:
         if not count:
             return None
         minimum = float(self._minimum[cell])
+        maximum = float(self._maximum[cell])
+        percentiles = LOWER_PERCENTILES + (UPPER_PERCENTILES if self._upper else ())
+        values = self._percentiles(cell, count, percentiles)
         return Spread(
             mean=float(self._sum[cell]) / count,
             minimum=minimum,
             minimum_sample=identities[int(self._minimum_sample[cell])],
-            percentile_5=max(self._percentile(cell, count), minimum),
+            samples=count,
+            deviation=self._deviation(cell, count),
+            maximum=maximum if self._upper else None,
+            maximum_sample=identities[int(self._maximum_sample[cell])] if self._upper else None,
+            # The middle of a bin may lie beyond the values that are in it.
+            **{
+                f"percentile_{percent}": min(max(value, minimum), maximum) if self._upper else max(value, minimum)
+                for percent, value in zip(percentiles, values, strict=True)
+            },
         )
 
-    def _percentile(self, cell: int, count: int) -> float:
-        """The smallest value that at least 5 % of the samples do not exceed."""
-        rank = max(1, math.ceil(PERCENTILE * count))
+    def _deviation(self, cell: int, count: int) -> float | None:
+        """Sample standard deviation: sqrt((sum d^2 - (sum d)^2 / n) / (n - 1)), d from the first value."""
+        if count < 2:
+            return None
+        squares = float(self._squares[cell]) - float(self._shifted[cell]) ** 2 / count
+        return math.sqrt(max(squares, 0.0) / (count - 1))
+
+    def _percentiles(self, cell: int, count: int, percentiles: Sequence[int]) -> list[float]:
+        """For each P the smallest value that at least P % of the samples do not exceed."""
+        ranks = [max(1, math.ceil(percent * count / 100)) for percent in percentiles]
         if self._kept is not None:
             column = np.concatenate([scores[:, cell] for scores in self._kept])
-            return float(np.sort(column[~np.isnan(column)])[rank - 1])
+            ordered = np.sort(column[~np.isnan(column)])
+            return [float(ordered[rank - 1]) for rank in ranks]
         assert self._bins is not None
-        return self._scale.middle_of(int(np.searchsorted(np.cumsum(self._bins[cell]), rank)))
+        counts = np.cumsum(self._bins[cell])
+        return [self._scale.middle_of(int(np.searchsorted(counts, rank))) for rank in ranks]
+
+
+def _summed(known: Values, values: Values) -> Values:
+    """Add samples one after another, so that batches of any size give the same bits."""
+    total: Values = np.add.accumulate(np.concatenate([known[None], values]), axis=0)[-1]
+    return total

@@ -16,7 +16,7 @@ from gfpq_inspect.analyze.result import Coefficient, Isolation, LayerRow, Scores
 from gfpq_inspect.report.codec import DecodeError, decoder, describe, encode, field_types, split_optional
 
 NESTED_ROW_FIELDS = ("scores", "isolation", "tuned_isolation")
-SPREAD_FIELDS = ("cosine_spread", "sqnr_db_spread")
+SPREAD_FIELDS = ("cosine_spread", "sqnr_db_spread", "norm_ratio_spread")
 COSINE_DECIMALS = 10
 FIRST_SCORES = ("sqnr_db", "rel_l2", "norm_ratio")
 FIRST_DIGITS, OTHER_DIGITS = 8, 5
@@ -70,13 +70,18 @@ def round_scores(scores: Scores) -> Scores:
         if split_optional(hint)[0] is float:
             changes[name] = rounded(name, value)
         elif isinstance(value, Spread):
-            changes[name] = dataclasses.replace(
-                value,
-                mean=rounded(name, value.mean, spread=True),
-                minimum=rounded(name, value.minimum, spread=True),
-                percentile_5=rounded(name, value.percentile_5, spread=True),
-            )
+            changes[name] = round_spread(name, value)
     return dataclasses.replace(scores, **changes)
+
+
+def round_spread(name: str, spread: Spread) -> Spread:
+    """Return a spread as a file holds it; a deviation keeps digits, for of a cosine it may be far below 1e-7."""
+    changes: dict[str, Any] = {}
+    for part, hint in field_types(Spread).items():
+        if split_optional(hint)[0] is float:
+            value = getattr(spread, part)
+            changes[part] = rounded(part if part == "deviation" else name, value, spread=True)
+    return dataclasses.replace(spread, **changes)
 
 
 def is_text(hint: Any) -> bool:

@@ -31,7 +31,7 @@ from gfpq_inspect.report.text import percent, shortened, visible
 METRIC_FIELDS = tuple(
     name
     for name in field_types(Scores)
-    if name not in {"status", "reason", "flags", "cosine_spread", "sqnr_db_spread", "first_nonfinite"}
+    if name not in {"status", "reason", "flags", "first_nonfinite"} and not name.endswith("_spread")
 )
 VALUE_WIDTH = 12
 WIDE_BAR = 24

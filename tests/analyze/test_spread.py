@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gfpq_inspect.analyze.spread import COSINE_SCALE, DECIBEL_SCALE, EXACT_SAMPLES, SpreadCollector
+from gfpq_inspect.analyze.spread import COSINE_SCALE, DECIBEL_SCALE, EXACT_SAMPLES, RATIO_SCALE, SpreadCollector
 
 
 def collect(scores: np.ndarray, scale=DECIBEL_SCALE, batch: int = 7) -> SpreadCollector:
@@ -71,3 +71,36 @@ def test_extremes_stay_in_range() -> None:
     spread = collect(scores, COSINE_SCALE).spread(0, [str(i) for i in range(1200)])
     assert spread is not None
     assert spread.percentile_5 == pytest.approx(-1.0, rel=0.05)
+
+
+def test_deviation_keeps_what_squares_about_zero_would_lose() -> None:
+    scores = 1 - np.random.default_rng(3).uniform(1e-9, 3e-9, (700, 2))
+    scores[::7, 1] = np.nan
+    for cell in range(2):
+        column = scores[:, cell][~np.isnan(scores[:, cell])]
+        spread = collect(scores, COSINE_SCALE).spread(cell, [str(i) for i in range(700)])
+        assert spread is not None
+        assert spread.samples == len(column)
+        assert spread.deviation == pytest.approx(column.std(ddof=1), rel=1e-6)
+        assert spread.maximum is None
+
+
+def test_one_sample_has_no_deviation() -> None:
+    spread = collect(np.array([[3.0]])).spread(0, ["a"])
+    assert spread is not None
+    assert (spread.samples, spread.deviation, spread.percentile_50) == (1, None, 3.0)
+
+
+@pytest.mark.parametrize("count", [100, 3000])
+def test_both_ends_of_a_ratio(count: int) -> None:
+    ratios = np.exp(np.random.default_rng(4).normal(0, 0.2, (count, 1)))
+    collector = SpreadCollector(1, RATIO_SCALE, upper=True)
+    for first in range(0, count, 64):
+        collector.add(ratios[first : first + 64])
+    spread = collector.spread(0, [str(i) for i in range(count)])
+    assert spread is not None
+    ordered = np.sort(ratios[:, 0])
+    assert (spread.maximum, spread.maximum_sample) == (ordered[-1], str(ratios[:, 0].argmax()))
+    for percent in (1, 5, 10, 25, 50, 75, 90, 95, 99):
+        value = getattr(spread, f"percentile_{percent}")
+        assert value == pytest.approx(ordered[int(np.ceil(percent * count / 100)) - 1], rel=0.006)
