@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfpq_inspect.cli.main import visible
 from gfpq_inspect.cli.network_options import (
     AllowMissing,
     AllowUnknownFields,
@@ -21,6 +20,7 @@ from gfpq_inspect.cli.network_options import (
 )
 from gfpq_inspect.errors import UsageError
 from gfpq_inspect.files import check_writable, write_atomically
+from gfpq_inspect.text import visible
 
 if TYPE_CHECKING:
     from gfpq_inspect.models.export import Exported

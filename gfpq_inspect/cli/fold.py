@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from gfpq_inspect.cli.main import visible
 from gfpq_inspect.cli.network_options import AllowUnknownFields, InputShapes, input_shapes
 from gfpq_inspect.errors import UsageError
+from gfpq_inspect.text import visible
 
 FILES = Annotated[
     list[Path],

@@ -20,9 +20,9 @@ from gfpq_inspect.cli.input_options import (
     Seed,
     all_inputs,
 )
-from gfpq_inspect.cli.main import visible
 from gfpq_inspect.cli.network_options import AllowMissing, AllowUnknownFields, InputShapes, input_shapes, open_files
 from gfpq_inspect.files import check_writable, write_atomically
+from gfpq_inspect.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

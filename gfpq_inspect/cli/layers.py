@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfpq_inspect.cli.main import visible
 from gfpq_inspect.cli.network_options import (
     AllowMissing,
     AllowUnknownFields,
@@ -20,6 +19,7 @@ from gfpq_inspect.cli.network_options import (
     input_shapes,
     open_files,
 )
+from gfpq_inspect.text import visible
 
 if TYPE_CHECKING:
     from gfpq_inspect.models.model import Layer, Model

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from gfpq_inspect import __version__
 from gfpq_inspect.errors import GfpqError, UsageError
+from gfpq_inspect.text import visible
 
 EXIT_PASS, EXIT_GATE_FAILED, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED = 0, 1, 2, 70, 130
 
@@ -143,7 +144,3 @@ def complain(message: str) -> None:
     for line in message.splitlines() or [""]:
         print(f"gfpq-inspect: error: {visible(line)}", file=sys.stderr)
 
-
-def visible(text: str) -> str:
-    """Make control and direction-changing characters of untrusted text visible instead of effective."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

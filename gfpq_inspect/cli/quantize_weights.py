@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfpq_inspect.cli.fold import FILES, FORCE, OUTPUT, split_files
-from gfpq_inspect.cli.main import visible
 from gfpq_inspect.cli.network_options import AllowUnknownFields, InputShapes, input_shapes
+from gfpq_inspect.text import visible
 
 if TYPE_CHECKING:
     from gfpq_inspect.tune.quantize import QuantizedFiles

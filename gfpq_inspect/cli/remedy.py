@@ -22,11 +22,12 @@ from gfpq_inspect.cli.input_options import (
     Seed,
     all_inputs,
 )
-from gfpq_inspect.cli.main import EXIT_GATE_FAILED, EXIT_PASS, visible
+from gfpq_inspect.cli.main import EXIT_GATE_FAILED, EXIT_PASS
 from gfpq_inspect.cli.network_options import AllowMissing, AllowUnknownFields, InputShapes
 from gfpq_inspect.cli.progress import shown_progress
 from gfpq_inspect.errors import UsageError
 from gfpq_inspect.files import check_writable, write_atomically
+from gfpq_inspect.text import visible
 
 if TYPE_CHECKING:
     from gfpq_inspect.analyze.remedies.search import Remedy

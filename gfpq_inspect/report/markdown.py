@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from gfpq_inspect.analyze.result import LayerRow, Result, Verdict
 from gfpq_inspect.report import story
 from gfpq_inspect.report.compare import compare_results
-from gfpq_inspect.report.text import cosine_text, percent, plural, shortened, sqnr_text, visible
+from gfpq_inspect.report.text import cosine_text, percent, plural, sqnr_text
+from gfpq_inspect.text import markdown as escaped
+from gfpq_inspect.text import markdown_name as code
 
 WORST_ROWS = 10
-NAME_WIDTH = 60
-SPECIAL = re.compile(r"([\\`*_\[\]#|<>~@$])")
 SIGNS = {Verdict.GOOD: "✅", Verdict.WATCH: "🔶", Verdict.FLAGGED: "❌", Verdict.NOT_JUDGED: "➖"}
 
 
@@ -73,14 +71,3 @@ def table_cells(result: Result, row: LayerRow) -> list[str]:
     isolation = story.isolation_of(result, row)
     cells.append(f"{percent(isolation.share_data)} / {percent(isolation.share_weight)}" if isolation else "–")
     return [*cells, row.cause or ""]
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown leaves alone."""
-    return SPECIAL.sub(r"\\\1", visible(text).replace("&", "&amp;"))
-
-
-def code(name: str) -> str:
-    """A name in a code span; a backtick or a bar in it would end the span or the cell."""
-    shown = shortened(name, NAME_WIDTH)
-    return escaped(shown) if "`" in shown or "|" in shown else f"`{shown}`"

@@ -1,47 +1,13 @@
-"""Untrusted text and numbers, made fit for people: the one door for names that come from model files."""
+"""Numbers made fit for people, beside the door for names (`gfpq_inspect.text`), which reports take from here."""
 
 from __future__ import annotations
 
-import unicodedata
-
 from gfpq_inspect.analyze.result import Scores, Status
+from gfpq_inspect.text import escape, plural, shortened, visible
 
-INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+__all__ = ["cosine_text", "decimals", "escape", "percent", "plural", "shortened", "sqnr_text", "visible"]
+
 SQNR_SHOWN_AT_MOST_DB = 200.0
-
-
-def visible(text: str) -> str:
-    """Write control, direction-changing, unassigned and surrogate characters as escapes.
-
-    The joiner U+200D and the variation selectors stay, because ordinary emoji and scripts need them.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(character if is_shown(character) else escape(character) for character in text)
-
-
-def is_shown(character: str) -> bool:
-    """Whether a character may be written as it is."""
-    return character == "\u200d" or unicodedata.category(character) not in INVISIBLE_CATEGORIES
-
-
-def escape(character: str) -> str:
-    """Write a character as a Python escape: four hexadecimal digits for the right-to-left override."""
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
-def shortened(text: str, width: int) -> str:
-    """Cut visible text in the middle, because layer names differ at both ends.
-
-    Args:
-        text: The text; escaped first.
-        width: Characters that may be shown, at least 1.
-    """
-    shown = visible(text)
-    if len(shown) <= width:
-        return shown
-    tail = (width - 1) // 2
-    return shown[: width - 1 - tail] + "…" + (shown[-tail:] if tail else "")
 
 
 def decimals(value: float | None, digits: int) -> str:
@@ -83,7 +49,3 @@ def percent(share: float | None) -> str:
         return f"{share * 100:.1g} %"
     return f"{share * 100:.1f} %" if abs(share) < 0.1 else f"{share * 100:.0f} %"
 
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """A count with its noun: '1 layer', '3 layers'."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}".replace(",", " ")
