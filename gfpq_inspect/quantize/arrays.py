@@ -147,7 +147,7 @@ def _take_foreign(array: DLPackArray) -> Intake:
     view, is_bfloat16 = _view(array, writable=False)
     library = _library_of(array)
     if is_bfloat16:
-        widened = (np.ascontiguousarray(view).astype(np.uint32) << 16).view(np.float32)
+        widened = (np.asarray(view, order="C").astype(np.uint32) << 16).view(np.float32)
 
         def give_back(result: FloatArray) -> Any:
             narrow = _narrow_to_bfloat16(cast(NDArray[np.float32], result)).view(np.int16)
@@ -175,7 +175,7 @@ def _view(array: DLPackArray, *, writable: bool) -> tuple[NDArray[Any], bool]:
 
 def _narrow_to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Round float32 to bfloat16, halves to even; NaN stays NaN."""
-    bits = np.ascontiguousarray(values).view(np.uint32)
+    bits = np.asarray(values, order="C").view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16
     quiet = np.where(np.isnan(values), np.uint32(0x7FC0), rounded)
     return quiet.astype(np.uint16)
