@@ -139,6 +139,8 @@ def stacking_holds(engine: Engine, feeder: Feeder) -> bool:
 
 def batch_size(facts: Facts) -> int:
     """Samples to stack: as many as fit the cache, and the memory set aside for live tensors."""
+    if facts.room_bytes is not None:
+        return max(1, min(facts.room_bytes // max(1, facts.bytes_per_sample), LARGEST_BATCH))
     by_cache = CACHE_BYTES // max(1, facts.largest_step_bytes)
     by_memory = LIVE_BYTES // max(1, facts.bytes_per_sample)
     return max(1, min(by_cache, by_memory, LARGEST_BATCH))

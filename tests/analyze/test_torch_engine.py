@@ -57,6 +57,32 @@ def test_a_layer_without_counterpart_is_named(options: ComparisonOptions, monkey
     assert "on the CPU: pool1 (MaxPool)" in found.run.engine
 
 
+def test_a_provider_of_onnx_runtime_takes_what_pytorch_lacks(
+    options: ComparisonOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from gfpq_inspect.analyze.engine import torch_layered, torch_steps
+
+    expected = compared(options, "torch-cpu")
+    fewer = {name: function for name, function in torch_steps.OPERATORS.items() if name not in ("MaxPool", "Conv")}
+    monkeypatch.setattr(torch_steps, "OPERATORS", fewer)
+    # The CPU's provider stands in for the GPU's: tensors are bound in place all the same.
+    monkeypatch.setattr(torch_layered, "provider_for", lambda _: ("CPUExecutionProvider", {}))
+    found = compared(options, "torch-cpu")
+    assert "on the CPU:" not in found.run.engine
+    for row, twin in zip(expected.layers, found.layers, strict=True):
+        for name, scores in row.scores.items():
+            assert twin.scores[name].cosine == pytest.approx(scores.cosine, abs=1e-4), (row.name, name)
+
+
+def test_a_provider_is_none_without_a_gpu() -> None:
+    pytest.importorskip("torch")
+    from gfpq_inspect.analyze.engine.torch_device import TorchDevice
+    from gfpq_inspect.analyze.engine.torch_provider import provider_for
+
+    assert provider_for(TorchDevice("cpu")) is None
+
+
 def test_without_pytorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in [name for name in sys.modules if name.startswith("gfpq_inspect.analyze.engine.torch_")]:

@@ -39,6 +39,7 @@ class Point:
         layers: Keys of the layers that read the quantized tensor; of the one that makes it where `at_output`.
         own_format: Format of the point, None for GFPQ with `bits`.
         at_output: The layer hands the tensor on quantized, instead of its readers quantizing it.
+        coefficient: Coefficient that the model brings from its training, or None to calibrate.
     """
 
     side: Side
@@ -47,6 +48,7 @@ class Point:
     layers: tuple[str, ...]
     own_format: NumberFormat | None = None
     at_output: bool = False
+    coefficient: int | None = None
 
     @property
     def format(self) -> NumberFormat:
@@ -197,6 +199,8 @@ class Facts:
         largest_step_bytes: What the busiest layer reads and writes in all lanes.
         digests: (model, graph value) to a digest of each sample's tensor of the float lanes; a single one for values
             that no sample reaches. Empty where they were not asked for.
+        room_bytes: What the live tensors of a batch may take where the engine has memory of its own and no cache to
+            mind; None on the processors.
     """
 
     shapes: Mapping[tuple[Side, str], tuple[int, ...]]
@@ -204,6 +208,7 @@ class Facts:
     bytes_per_sample: int
     largest_step_bytes: int
     digests: Mapping[tuple[Side, str], tuple[bytes, ...]]
+    room_bytes: int | None = None
 
 
 LayerDone = Callable[[Layer], None]

@@ -93,6 +93,11 @@ class LayeredEngine:
         self._row_measurer = wrap(self._row_measurer)
 
     def _build(self, side: Side, model: Model) -> list[Step]:
+        return self._builder(side, model).build()
+
+    def _builder(
+        self, side: Side, model: Model, provider: str | tuple[str, Mapping[str, str]] = "CPUExecutionProvider"
+    ) -> StepBuilder:
         experiment = self.experiment
         quantized: dict[str, dict[str, int]] = {}
         for point in experiment.points:
@@ -101,7 +106,7 @@ class LayeredEngine:
                     quantized.setdefault(key, {})[point.value] = point.bits
         weights = {layer.key: experiment.weights.of_layer(side, layer) for layer in model.layers}
         variants = (lane.weights for lane in experiment.lanes if lane.side is side)
-        return StepBuilder(side, model, quantized, weights, variants).build()
+        return StepBuilder(side, model, quantized, weights, variants, provider=provider)
 
     def _captured_values(self) -> list[Value]:
         rows = [row for row in self.experiment.rows if row.key in self.experiment.captured]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,32 @@ class _Place:
     row: Row
     group: _Group
     members: list[int]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where sums of one row go.
+
+    Attributes:
+        row: Index of the row.
+        columns: Comparisons.
+        places: For each of them, the position of its lane among the tensors that were compared.
+        shares: Index of the model whose error is split, and the positions in `columns` of its data, weight and both
+            lane; None where they are not all there.
+    """
+
+    row: int
+    columns: list[int]
+    places: list[int]
+    shares: tuple[int, list[int]] | None
+
+    def put(self, sums: NDArray[np.float64], products: NDArray[np.float64], into: Measurement) -> None:
+        """Put sums and products of `kernels.similarity` there."""
+        sums, products = sums[:, self.places], products[:, self.places][:, :, self.places]
+        into.sums[:, self.row, self.columns] = sums
+        if self.shares is not None:
+            side, (data, weight, both) = self.shares
+            into.isolation[:, self.row, side] = products[:, both, [data, weight, both]]
 
 
 _ISOLATED = {Side.FIRST: ("data", "weight", "both"), Side.SECOND: ("tuned_data", "tuned_weight", "tuned")}
@@ -146,23 +172,27 @@ class RowMeasurer:
         # Lanes that do not differ here share one array, and a shared array is read once.
         unique = list({id(tensor): tensor for _, tensor in scored}.values())
         position = {id(tensor): place for place, tensor in enumerate(unique)}
-        sums, products = self._similarity(reference, unique, counted)
-        places = [position[id(tensor)] for _, tensor in scored]
-        sums, products = sums[:, places], products[:, places][:, :, places]
-        columns = [group.columns[member] for member, _ in scored]
-        into.sums[:, index, columns] = sums
         positions = {member: place for place, (member, _) in enumerate(scored)}
+        shares = None
         if group.shares is not None and all(member in positions for member in group.shares[1]):
-            side, (data, weight, both) = group.shares[0], (positions[member] for member in group.shares[1])
-            into.isolation[:, index, list(Side).index(side)] = products[:, both, [data, weight, both]]
+            shares = list(Side).index(group.shares[0]), [positions[member] for member in group.shares[1]]
+        target = Target(
+            row=index,
+            columns=[group.columns[member] for member, _ in scored],
+            places=[position[id(tensor)] for _, tensor in scored],
+            shares=shares,
+        )
+        self._keep(target, *self._similarity(reference, unique, counted), into)
+
+    def _keep(self, target: Target, sums: Any, products: Any, into: Measurement) -> None:
+        """Put what `_similarity` has found into the measurement."""
+        target.put(sums, products, into)
 
     @staticmethod
     def _problem(reference: object, tensor: object) -> RowProblem | None:
         return problem_of(reference, tensor)
 
-    def _similarity(
-        self, reference: Array, tensors: Sequence[Array], samples: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _similarity(self, reference: Array, tensors: Sequence[Array], samples: int) -> tuple[Any, Any]:
         """Sums and products of `kernels.similarity`, of floating-point tensors of one shape."""
         double = any(tensor.dtype == np.float64 for tensor in (reference, *tensors))
         arrays = [

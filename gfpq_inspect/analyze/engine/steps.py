@@ -61,7 +61,7 @@ def session_options() -> onnxruntime.SessionOptions:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """A segment with its sessions.
 
     Attributes:
@@ -97,6 +97,7 @@ class Step:
         inputs: Graph values that it reads.
         outputs: Graph values that it gives to others.
         quantized: Values that data lanes quantize before it reads them, with the bit width.
+        parts: What it consists of.
         constant: No sample reaches it, so axis 0 of its outputs does not count samples.
         batch_safe: Samples may be stacked without changing a bit of any.
     """
@@ -105,7 +106,7 @@ class Step:
         self,
         side: Side,
         layer: Layer,
-        parts: Sequence[_Part],
+        parts: Sequence[Part],
         *,
         outputs: Sequence[str],
         quantized: Mapping[str, int],
@@ -120,7 +121,7 @@ class Step:
         produced = {name for part in parts for name in part.segment.outputs}
         read = dict.fromkeys(name for part in parts for name in part.segment.inputs if name not in produced)
         self.inputs = tuple(read)
-        self._parts = tuple(parts)
+        self.parts = tuple(parts)
         self._weights = dict(weights)
         self._initializers = initializers
         self._host_constants: dict[str, Array] = {}
@@ -141,19 +142,22 @@ class Step:
             One array an output (a list or other object where a value is no tensor).
         """
         known = dict(values)
-        for part in self._parts:
+        for part in self.parts:
             if part.host is None:
                 feeds = {name: known[name] for name in part.segment.inputs}
-                for name in part.fed:
-                    entry = self._weights.get(name)
-                    feeds[name] = part.constants[name] if entry is None else entry.variant(weights)
+                feeds.update((name, self.fed_array(part, name, weights)) for name in part.fed)
                 results = part.sessions[weights].run(part.segment.outputs, feeds)
             else:
                 results = self._run_on_host(part, known, weights)
             known.update(zip(part.segment.outputs, results, strict=True))
         return [known[name] for name in self.outputs]
 
-    def _run_on_host(self, part: _Part, known: Mapping[str, Array], weights: Weights) -> list[Array]:
+    def fed_array(self, part: Part, name: str, weights: Weights) -> Array:
+        """The array that a part is handed for one of its initializers."""
+        entry = self._weights.get(name)
+        return part.constants[name] if entry is None else entry.variant(weights)
+
+    def _run_on_host(self, part: Part, known: Mapping[str, Array], weights: Weights) -> list[Array]:
         node = part.segment.nodes[0]
         assert part.host is not None
         arguments = [self._host_input(name, known, weights) for name in node.input]
@@ -171,7 +175,7 @@ class Step:
         return self._host_constants[name]
 
 
-def _batch_safe(part: _Part) -> bool:
+def _batch_safe(part: Part) -> bool:
     packed = set(part.segment.initializers) - set(part.fed)
     for node in part.segment.nodes:
         if node.domain not in ("", "ai.onnx"):
@@ -192,6 +196,7 @@ class StepBuilder:
         quantized: Layer key to the values that data lanes quantize before it reads them, with the bit width.
         weights: Layer key to its quantized weights by initializer.
         variants: Variants of the weights that lanes compute with; STORED is always among them.
+        provider: What computes, in ONNX Runtime's words: a name, or a name and its options.
     """
 
     def __init__(
@@ -201,7 +206,10 @@ class StepBuilder:
         quantized: Mapping[str, Mapping[str, int]],
         weights: Mapping[str, Mapping[str, QuantizedWeight]],
         variants: Iterable[Weights],
+        *,
+        provider: str | tuple[str, Mapping[str, str]] = "CPUExecutionProvider",
     ) -> None:
+        self._provider = provider
         graph = model.graph.graph
         self._side = side
         self._model = model
@@ -243,13 +251,13 @@ class StepBuilder:
             initializers=self._initializers,
         )
 
-    def _part(self, layer: Layer, segment: Segment, weights: Mapping[str, QuantizedWeight]) -> _Part:
+    def _part(self, layer: Layer, segment: Segment, weights: Mapping[str, QuantizedWeight]) -> Part:
         if segment.host:
             node = segment.nodes[0]
             for name in segment.outputs:
                 if name not in self._types:
                     self._types[name] = type_from_text("tensor(float)")
-            return _Part(segment, (), {}, {}, (node.op_type, node_attributes(node)))
+            return Part(segment, (), {}, {}, (node.op_type, node_attributes(node)))
         own = {name: entry for name, entry in weights.items() if name in segment.initializers}
         fed = tuple(name for name in segment.initializers if _is_fed(name, segment, self._size_of(name)))
         constants = {name: onnx.numpy_helper.to_array(self._initializers[name]) for name in fed if name not in own}
@@ -263,7 +271,7 @@ class StepBuilder:
             sessions[variant] = made[identity]
         for output in sessions[Weights.STORED].get_outputs():
             self._types[output.name] = type_from_text(output.type)
-        return _Part(segment, fed, constants, sessions, None)
+        return Part(segment, fed, constants, sessions, None)
 
     def _size_of(self, initializer: str) -> int:
         tensor = self._initializers[initializer]
@@ -282,7 +290,7 @@ class StepBuilder:
         proto = model_of(self._model.graph, segment, types, fed, tensors)
         try:
             return onnxruntime.InferenceSession(
-                proto.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+                proto.SerializeToString(), session_options(), providers=[self._provider]
             )
         except Exception as error:
             raise ModelError(

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gfpq_inspect.errors import UsageError
 from gfpq_inspect.quantize import cuda_kernels, kernels
@@ -89,15 +88,19 @@ class TorchDevice:
             found = cuda_kernels.extremes(cuda_kernels.cupy().from_dlpack(tensor))
         return found.largest, found.nan_count + found.infinity_count
 
-    def similarity(self, reference: Tensor, lanes: Sequence[Tensor]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Sums of contiguous tensors [samples, elements], as `kernels.similarity` gives them."""
+    def room_bytes(self) -> int:
+        """What the live tensors of a batch may take of the GPU's memory: several workers and libraries use it too."""
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return int(free) // 8
+
+    def similarity(self, reference: Tensor, lanes: Sequence[Tensor]) -> tuple[Any, Any]:
+        """Sums of contiguous tensors [samples, elements], as `kernels.similarity` gives them; of CuPy on a GPU."""
         if reference.numel() == 0 or not self.on_gpu:
             return kernels.similarity(reference.cpu().numpy(), [lane.cpu().numpy() for lane in lanes])
         with self._stream():
             numeric = cuda_kernels.cupy()
             arrays = [numeric.from_dlpack(tensor) for tensor in (reference, *lanes)]
-            sums, products = cuda_kernels.similarity(arrays[0], arrays[1:])
-            return sums.get(), products.get()
+            return cuda_kernels.similarity(arrays[0], arrays[1:])
 
     @contextmanager
     def _stream(self) -> Iterator[None]:

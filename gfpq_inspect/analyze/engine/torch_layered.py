@@ -7,6 +7,7 @@ module needs PyTorch; `engine_for` says what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,31 +15,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gfpq_inspect.analyze.engine.interface import (
-    Experiment,
-    Feeds,
-    LayerDone,
-    Measurement,
-    PointEvidence,
-    RowProblem,
-)
+from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Feeds, LayerDone, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
-from gfpq_inspect.analyze.engine.quantizer import Quantizer, evidence_of
-from gfpq_inspect.analyze.engine.rows import LiveTensors, Measurer, RowMeasurer, problem_of
+from gfpq_inspect.analyze.engine.quantizer import Quantizer
+from gfpq_inspect.analyze.engine.rows import Measurer
 from gfpq_inspect.analyze.engine.steps import Step
-from gfpq_inspect.analyze.engine.torch_device import (
-    TorchDevice,
-    as_floating,
-    is_floating,
-    on_host,
-    parts,
-    stacked,
-)
-from gfpq_inspect.analyze.engine.torch_steps import TorchStep
+from gfpq_inspect.analyze.engine.torch_call import UnsupportedError
+from gfpq_inspect.analyze.engine.torch_device import TorchDevice, as_floating, on_host, parts, stacked
+from gfpq_inspect.analyze.engine.torch_measure import TorchQuantizer, TorchRowMeasurer
+from gfpq_inspect.analyze.engine.torch_pending import Pending, pending_of
+from gfpq_inspect.analyze.engine.torch_provider import BoundStep, provider_for
+from gfpq_inspect.analyze.engine.torch_steps import TorchStep, reason_against
 from gfpq_inspect.analyze.lanes import Lane, Side, reference_lane
 from gfpq_inspect.models.model import Model
-from gfpq_inspect.quantize import Gfpq, NumberFormat, gfpq_of, kernels
-from gfpq_inspect.quantize.number_format import range_of
 
 _MOST_NAMED = 8
 
@@ -60,7 +49,7 @@ class TorchEngine(LayeredEngine):
     def __init__(self, experiment: Experiment, device: str) -> None:
         self._device = TorchDevice(device)
         super().__init__(experiment)
-        self._row_measurer = _TorchRowMeasurer(experiment, self._constants, self._device)
+        self._row_measurer = TorchRowMeasurer(experiment, self._constants, self._device)
 
     @property
     def name(self) -> str:  # type: ignore[override]  # here it tells what has run where
@@ -76,26 +65,46 @@ class TorchEngine(LayeredEngine):
     def with_fewer_lanes(self, lanes: Sequence[Lane], make_measurer: Callable[[Experiment], Measurer]) -> LayeredEngine:
         """An engine for the CPU that runs some of the lanes: what it is for looks at tensors one by one."""
         experiment = replace(self.experiment, lanes=tuple(lanes), comparisons=(), captured=())
+        return self._on_cpu(experiment, make_measurer(experiment))
+
+    def _on_cpu(self, experiment: Experiment, measurer: Measurer | None = None) -> LayeredEngine:
         steps = {
             side: [step.host if isinstance(step, TorchStep) else step for step in sequence]
             for side, sequence in self._steps.items()
         }
-        return LayeredEngine(experiment, make_measurer(experiment), steps)
+        return LayeredEngine(experiment, measurer, steps)
 
     def _build(self, side: Side, model: Model) -> list[Step]:
         nodes = {node.name: node for node in model.graph.graph.node}
         initializers = {tensor.name: tensor for tensor in model.graph.graph.initializer}
+        steps = super()._build(side, model)
+        of_step = {step.layer.key: [nodes[name] for name in step.layer.nodes] for step in steps}
+        lacking = {key for key, members in of_step.items() if reason_against(members) is not None}
+        bound = self._bound_steps(side, model, lacking)
         return [
             TorchStep(
                 step,
-                [nodes[name] for name in step.layer.nodes],
+                of_step[step.layer.key],
                 model=model,
                 weights=self.experiment.weights.of_layer(side, step.layer),
                 initializers=initializers,
                 device=self._device,
+                bound=bound.get(step.layer.key),
             )
-            for step in super()._build(side, model)
+            for step in steps
         ]
+
+    def _bound_steps(self, side: Side, model: Model, lacking: set[str]) -> dict[str, BoundStep]:
+        """The layers that PyTorch lacks, for ONNX Runtime's own provider where there is one."""
+        provider = provider_for(self._device) if lacking else None
+        if provider is None:
+            return {}
+        found = {}
+        for step in self._builder(side, model, provider).build():
+            if step.layer.key in lacking:
+                with suppress(UnsupportedError):  # the CPU is left
+                    found[step.layer.key] = BoundStep(step, self._device)
+        return found
 
     def _taken(self, feeds: Feeds) -> dict[Side, dict[str, Any]]:
         return {
@@ -120,29 +129,55 @@ class TorchEngine(LayeredEngine):
             pieces.append(super()._execute(step, part, lane, 1))
         return [_joined(values) for values in zip(*pieces, strict=True)]
 
+    def trial(self, feeds: Feeds, samples: int, *, digests: bool = False) -> Facts:
+        """Run the float lanes on a few samples; see `interface.Engine.trial`.
+
+        Digests are of the same layers on the CPU: they tell whether a layer mixes samples, while a GPU's library takes
+        another algorithm, and other last bits, for another number of samples.
+        """
+        if digests:
+            return self._on_cpu(self.experiment).trial(feeds, samples, digests=True)
+        facts = super().trial(feeds, samples)
+        return replace(facts, room_bytes=self._device.room_bytes()) if self._device.on_gpu else facts
+
     def calibrate(self, feeds: Feeds, samples: int) -> NDArray[np.float64]:
         """Run the float lanes as far as needed; largest magnitude of every point, float64 [samples, points]."""
         magnitudes = np.zeros((samples, len(self._points)))
+        pending = Pending()
 
-        def look(columns: list[int], rows: list[torch.Tensor]) -> None:
-            magnitudes[:, columns] = [[self._device.largest_magnitude(row)[0]] for row in rows]
+        def look(columns: list[int], rows: torch.Tensor) -> None:
+            def receive(found: list[NDArray[np.float64]]) -> None:
+                magnitudes[:, columns] = found[0][:, None]
+
+            if rows.shape[1]:
+                pending.add([torch.where(torch.isfinite(rows), rows, 0).abs().amax(dim=1)], receive)
 
         self._look_at_points(feeds, samples, look)
+        pending.fetch()
         return magnitudes
 
     def ranges(self, feeds: Feeds, samples: int) -> NDArray[np.float64]:
         """Smallest and largest finite value of every point, float64 [samples, points, 2]."""
         found = np.zeros((samples, len(self._points), 2))
+        pending = Pending()
 
-        def look(columns: list[int], rows: list[torch.Tensor]) -> None:
-            found[:, columns] = np.array([_range(row) for row in rows])[:, None]
+        def look(columns: list[int], rows: torch.Tensor) -> None:
+            def receive(limits: list[NDArray[np.float64]]) -> None:
+                low, high = limits
+                empty = low > high  # nothing finite
+                found[:, columns, 0] = np.where(empty, 0.0, low)[:, None]
+                found[:, columns, 1] = np.where(empty, 0.0, high)[:, None]
+
+            if rows.shape[1]:
+                finite = torch.isfinite(rows)
+                low = torch.where(finite, rows, torch.inf).amin(dim=1)
+                pending.add([low, torch.where(finite, rows, -torch.inf).amax(dim=1)], receive)
 
         self._look_at_points(feeds, samples, look)
+        pending.fetch()
         return found
 
-    def _look_at_points(
-        self, feeds: Feeds, samples: int, look: Callable[[list[int], list[torch.Tensor]], None]
-    ) -> None:
+    def _look_at_points(self, feeds: Feeds, samples: int, look: Callable[[list[int], torch.Tensor], None]) -> None:
         live = {(side, name): value for side, values in self._taken(feeds).items() for name, value in values.items()}
         for action in self._calibration_plan:
             step = action.step
@@ -153,7 +188,7 @@ class TorchEngine(LayeredEngine):
             for value in action.measure:
                 columns = [index for key, index in self._points.items() if key[:2] == value]
                 tensor = stacked(as_floating(live[value]), 1 if value in self._constants else samples)
-                look(columns, list(tensor))
+                look(columns, tensor)
             for value in action.drop:
                 live.pop(value, None)
 
@@ -164,7 +199,7 @@ class TorchEngine(LayeredEngine):
         return super().measure(self._taken(feeds), samples, deltas, layer_done)
 
     def _quantizer(self, deltas: Sequence[Any] | None, samples: int, measurement: Measurement) -> Quantizer:
-        return _TorchQuantizer(
+        return TorchQuantizer(
             self._points,
             self._formats,
             deltas,
@@ -172,109 +207,8 @@ class TorchEngine(LayeredEngine):
             constants=self._constants,
             evidence=measurement.evidence,
             device=self._device,
+            pending=pending_of(measurement),
         )
-
-
-class _TorchQuantizer(Quantizer):
-    """Quantizes where the tensors are; formats other than GFPQ are computed on the host."""
-
-    def __init__(self, *arguments: Any, device: TorchDevice, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._device = device
-
-    def _quantize(self, point: int, array: Any, samples: int) -> Any:
-        number_format = self._formats[point]
-        if not isinstance(array, torch.Tensor):
-            return super()._quantize(point, array, samples)
-        if not isinstance(number_format, Gfpq):
-            return self._device.take(super()._quantize(point, on_host(array), samples))
-        working = as_floating(array)
-        if self._fixed(point):
-            assert self._deltas is not None
-            result = self._device.apply(working, number_format.bits, self._deltas[point])
-        else:
-            pieces = [
-                self._device.apply(part, number_format.bits, self._delta(part, number_format))
-                for part in parts(working, samples)
-            ]
-            result = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-        return result.to(array.dtype)
-
-    def _delta(self, part: torch.Tensor, number_format: NumberFormat) -> int:
-        return kernels.coefficient_of(self._device.largest_magnitude(part)[0], number_format.bits)
-
-    def _take_evidence(self, point: int, array: Any, copy: Any, samples: int) -> None:
-        number_format = self._formats[point]
-        if not isinstance(array, torch.Tensor) or not isinstance(number_format, Gfpq):
-            super()._take_evidence(point, on_host(array), on_host(copy), samples)
-            return
-        before, after = as_floating(array), as_floating(copy)
-        if self._fixed(point):
-            assert self._deltas is not None
-            self._evidence[point].add(self._look(before, after, number_format, self._deltas[point]))
-            return
-        for source, target in zip(parts(before, samples), parts(after, samples), strict=True):
-            delta = self._delta(source, number_format)
-            self._evidence[point].add(self._look(source, target, number_format, delta))
-
-    def _look(self, before: torch.Tensor, after: torch.Tensor, number_format: Gfpq, delta: int) -> PointEvidence:
-        """As `evidence_of`, counted on the device."""
-        bits = number_format.bits
-        magnitude, nonfinite = self._device.largest_magnitude(before)
-        if nonfinite or not self._device.on_gpu:
-            return evidence_of(on_host(before), on_host(after), bits, delta)
-        grid, dtype = gfpq_of(bits), np.float32 if before.dtype == torch.float32 else np.float64
-        top, above = grid.value(grid.highest_code, delta), grid.value(grid.highest_code + 1, delta)
-        limits = [float(np.nextafter(dtype(top), dtype(np.inf))), float(dtype(above))]
-        size = before.abs()
-        counts = [torch.count_nonzero(before), torch.count_nonzero(after)]
-        counts += [torch.count_nonzero(size >= limit) for limit in limits]
-        nonzero, left, over, beyond = torch.stack(counts).tolist()
-        return PointEvidence(
-            finite=before.numel(),
-            nonzero=nonzero,
-            snapped=over - beyond,
-            beyond=beyond,
-            flushed=nonzero - left,
-            magnitude=magnitude,
-            delta_low=delta,
-            delta_high=delta,
-        )
-
-
-class _TorchRowMeasurer(RowMeasurer):
-    """Measures rows where the tensors are."""
-
-    def __init__(self, experiment: Experiment, constants: Any, device: TorchDevice) -> None:
-        super().__init__(experiment, constants)
-        self._device = device
-
-    @staticmethod
-    def _problem(reference: object, tensor: object) -> RowProblem | None:
-        if not isinstance(reference, torch.Tensor) or not isinstance(tensor, torch.Tensor):
-            return problem_of(on_host(reference), on_host(tensor))
-        if is_floating(reference) and is_floating(tensor) and reference.shape == tensor.shape:
-            return None
-        return problem_of(on_host(reference), on_host(tensor))
-
-    def _similarity(
-        self, reference: Any, tensors: Sequence[Any], samples: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        values = [self._device.take(value) for value in (reference, *tensors)]
-        if not all(isinstance(value, torch.Tensor) for value in values):
-            return super()._similarity(reference, tensors, samples)
-        double = any(value.dtype == torch.float64 for value in values)
-        arrays = [stacked(as_floating(value.double() if double else value), samples) for value in values]
-        return self._device.similarity(arrays[0], arrays[1:])
-
-    @staticmethod
-    def _count_equal(index: int, column: int, reference: Any, tensor: Any, into: Measurement) -> None:
-        RowMeasurer._count_equal(index, column, on_host(reference), on_host(tensor), into)
-
-    def capture(self, live: LiveTensors, into: Measurement) -> None:
-        """Hand out the tensors that were asked for, on the host."""
-        super().capture(live, into)
-        into.captured = {key: on_host(value) for key, value in into.captured.items()}
 
 
 def _sample_of(value: Any, index: int, samples: int) -> Any:
@@ -287,10 +221,3 @@ def _joined(values: Sequence[Any]) -> Any:
     if isinstance(values[0], torch.Tensor):
         return torch.cat(list(values))
     return np.concatenate(values)
-
-
-def _range(row: torch.Tensor) -> tuple[float, float]:
-    if row.numel() == 0 or not bool(torch.isfinite(row).all()):
-        return range_of(on_host(row))
-    low, high = torch.stack(torch.aminmax(row)).tolist()
-    return low, high

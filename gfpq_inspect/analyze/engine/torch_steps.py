@@ -13,6 +13,7 @@ from gfpq_inspect.analyze.engine.steps import Array, Step
 from gfpq_inspect.analyze.engine.torch_call import Call, Function, UnsupportedError
 from gfpq_inspect.analyze.engine.torch_device import TorchDevice, on_host
 from gfpq_inspect.analyze.engine.torch_operators import ARITHMETIC
+from gfpq_inspect.analyze.engine.torch_provider import BoundStep
 from gfpq_inspect.analyze.engine.torch_shapes import SHAPES, constant_of
 from gfpq_inspect.analyze.engine.torch_windows import WINDOWS
 from gfpq_inspect.analyze.lanes import Weights
@@ -34,9 +35,11 @@ class TorchStep(Step):
         weights: Its quantized weights.
         initializers: All initializers of the graph.
         device: Where to run it.
+        bound: The same step for the device by ONNX Runtime's provider, where there is one.
 
     Attributes:
         host: The same step for the CPU.
+        lacking: Why PyTorch cannot run it, or None.
         on_cpu: Why it runs on the CPU, or None.
     """
 
@@ -49,10 +52,13 @@ class TorchStep(Step):
         weights: Mapping[str, QuantizedWeight],
         initializers: Mapping[str, onnx.TensorProto],
         device: TorchDevice,
+        bound: BoundStep | None = None,
     ) -> None:
         self.__dict__.update(host.__dict__)
         self.host = host
-        self.on_cpu = _reason(nodes)
+        self.lacking = reason_against(nodes)
+        self.on_cpu = self.lacking if bound is None else None
+        self._bound = bound
         self._model = model
         self._nodes = [(node, OPERATORS.get(node.op_type), _attributes(node)) for node in nodes]
         self._opset = next((entry.version for entry in model.graph.opset_import if entry.domain in ("", "ai.onnx")), 1)
@@ -72,6 +78,8 @@ class TorchStep(Step):
         if reason is None and all(isinstance(values[name], torch.Tensor) for name in self.inputs):
             try:
                 with torch.no_grad():
+                    if self._bound is not None:
+                        return self._bound.run(values, weights)
                     return self._run_there(values, weights)
             except torch.cuda.OutOfMemoryError as error:
                 raise self._too_large() from error
@@ -130,7 +138,7 @@ class TorchStep(Step):
         return self._there[key]
 
 
-def _reason(nodes: list[onnx.NodeProto]) -> str | None:
+def reason_against(nodes: list[onnx.NodeProto]) -> str | None:
     """Why these nodes cannot all run in PyTorch, or None."""
     for node in nodes:
         if node.domain not in ("", "ai.onnx"):
