@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gfpq_inspect.analyze.dumps.table import NOT_IN_DUMP
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement, PointEvidence, RowProblem, RowState
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.metrics import TINY_ELEMENTS, Pool, cosines, equality_of, norm_ratios, scores_of, sqnrs_db
@@ -17,7 +18,7 @@ from gfpq_inspect.analyze.propagation import OriginVotes
 from gfpq_inspect.analyze.result import Comparison, Coverage, Isolation, LayerRow, Scores, Status
 from gfpq_inspect.analyze.rows import TableRow
 from gfpq_inspect.analyze.spread import COSINE_SCALE, DECIBEL_SCALE, RATIO_SCALE, SpreadCollector
-from gfpq_inspect.analyze.task import AccuracyMeter
+from gfpq_inspect.analyze.task_meter import TaskMeter
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Collected:
         isolation: float64 [rows, 2, 3], see `Measurement`.
         evidence: Evidence of every point.
         problems: (row, comparison) to why it was not scored.
-        accuracy: Right answers of every lane, where labels are known.
+        task: What every lane decides.
         origins: Where errors begin, where something is quantized.
         samples: Samples seen.
     """
@@ -43,13 +44,13 @@ class Collected:
     sqnr_spread: SpreadCollector
     ratio_spread: SpreadCollector
     problems: dict[tuple[int, int], RowProblem] = field(default_factory=dict)
-    accuracy: AccuracyMeter | None = None
+    task: TaskMeter | None = None
     origins: OriginVotes | None = None
     samples: int = 0
 
     @classmethod
     def empty(
-        cls, experiment: Experiment, accuracy: AccuracyMeter | None = None, origins: OriginVotes | None = None
+        cls, experiment: Experiment, task: TaskMeter | None = None, origins: OriginVotes | None = None
     ) -> Collected:
         """Nothing seen yet."""
         rows, columns = len(experiment.rows), len(experiment.comparisons)
@@ -61,7 +62,7 @@ class Collected:
             cosine_spread=SpreadCollector(rows * columns, COSINE_SCALE),
             sqnr_spread=SpreadCollector(rows * columns, DECIBEL_SCALE),
             ratio_spread=SpreadCollector(rows * columns, RATIO_SCALE, upper=True),
-            accuracy=accuracy,
+            task=task,
             origins=origins,
         )
 
@@ -84,8 +85,8 @@ class Collected:
             earlier = self.problems.get(place)
             if earlier is None or problem.state > earlier.state:
                 self.problems[place] = problem
-        if self.accuracy is not None:
-            self.accuracy.add(first, measurement.samples, measurement.captured)
+        if self.task is not None:
+            self.task.add(first, measurement.samples, measurement.captured)
         if self.origins is not None:
             self.origins.add(measurement.sums)
         self.samples += measurement.samples
@@ -108,7 +109,8 @@ def layer_rows(
         scores = _scores(index, entry, collected, facts, identities)
         status, reason = _row_status(entry, scores)
         understood = entry.unmatched is None or entry.unmatched.understood
-        if not understood and not any((key, value) in facts.floating for key, value in entry.row.values.items()):
+        ran = any(item in facts.shapes for item in entry.row.values.items())
+        if ran and not understood and not any(item in facts.floating for item in entry.row.values.items()):
             understood, reason = True, "it computes shapes or indices, not features"
         layer = entry.layer
         side = Side.FIRST if Side.FIRST in entry.layers else Side.SECOND
@@ -221,6 +223,8 @@ def coverage_of(rows: Sequence[LayerRow]) -> Coverage:
 
 
 def _coverage_reason(row: LayerRow) -> str:
+    if row.reason == NOT_IN_DUMP:
+        return row.reason
     where = {"first": " (first model only)", "second": " (second model only)"}.get(row.side, "")
     if row.status is Status.SHAPE_MISMATCH:
         return "with another shape in the second model"

@@ -9,6 +9,7 @@ from gfpq_inspect.analyze.custom_metrics import MetricFunction
 from gfpq_inspect.analyze.engine.choose import check_device
 from gfpq_inspect.analyze.findings.case import Snapshot
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
+from gfpq_inspect.analyze.task_metrics import MetricLike
 from gfpq_inspect.errors import InputError, UsageError
 from gfpq_inspect.inputs.labels import Labels
 from gfpq_inspect.inputs.source import SampleSource
@@ -39,6 +40,8 @@ class ComparisonRequest:
         master: The float master that the second model's fine-tuning kept, or None.
         snapshots: Earlier steps of that fine-tuning, oldest first.
         metrics: Metrics of the caller's own by name, see `custom_metrics`.
+        task_outputs: Row keys of the outputs whose largest value is the decision; empty to tell them from their values.
+        task_metrics: Task metrics of the caller's own by name, see `task_metrics`.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
     """
@@ -61,6 +64,8 @@ class ComparisonRequest:
     snapshots: tuple[Snapshot, ...] = ()
     metrics: Mapping[str, MetricFunction] = field(default_factory=dict)
     command: str = ""
+    task_outputs: tuple[str, ...] = ()
+    task_metrics: Mapping[str, MetricLike] = field(default_factory=dict)
     timing: bool = True
 
 

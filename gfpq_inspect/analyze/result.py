@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from gfpq_inspect.inputs.source import InputFacts as InputFacts  # noqa: PLC0414 - it is part of the result
+from gfpq_inspect.analyze.task_result import Task as Task  # noqa: PLC0414 - it is part of the result
+from gfpq_inspect.inputs.source import InputFacts as InputFacts  # noqa: PLC0414 - likewise
 
 SCHEMA_VERSION = 1
 
@@ -262,6 +263,9 @@ class Judgement:
         failed_outputs: Row keys of network outputs below the threshold.
         few_values: Row keys of outputs that were judged on fewer than 64 values.
         partial: The run was stopped before all samples were seen.
+        failed_tasks: Row keys of outputs whose top-1 loses more than 1 point, and not by chance.
+        lines: Further lines of the verdict, a sentence each: accuracy or agreement of decisions, with where the loss
+            lies among the guide's two figures.
     """
 
     good: bool
@@ -273,6 +277,8 @@ class Judgement:
     failed_outputs: tuple[str, ...] = ()
     few_values: tuple[str, ...] = ()
     partial: bool = False
+    failed_tasks: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -350,6 +356,7 @@ class Timing:
 class Result:
     """The whole analysis.
 
+    `task` is what the network's decisions and the caller's own metrics say; None where the outputs hold no decisions.
     `details` holds evidence a layer, plain JSON values: {'layers': {row key: {...}}}; its keys are described in
     reports/README.md. Every part of it is optional.
     """
@@ -362,5 +369,6 @@ class Result:
     coefficients: tuple[Coefficient, ...]
     findings: tuple[Finding, ...]
     timing: Timing | None = None
+    task: Task | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION

@@ -35,7 +35,7 @@ from gfpq_inspect.analyze.record import Clock, calibration_text, model_facts, ve
 from gfpq_inspect.analyze.request import ComparisonRequest, check_request, format_of
 from gfpq_inspect.analyze.result import Coefficient, Finding, LayerRow, Result, Run
 from gfpq_inspect.analyze.rows import TableRow, table_rows
-from gfpq_inspect.analyze.task import AccuracyMeter
+from gfpq_inspect.analyze.task_meter import TaskMeter, TaskPlan, judgement_with_task
 from gfpq_inspect.analyze.verdict import judge_rows, judgement_of, rules_for
 from gfpq_inspect.analyze.weights import WeightTable
 from gfpq_inspect.analyze.workers import Watch, one_thread_a_worker
@@ -123,7 +123,8 @@ class _Session:
             names = {(side, value): row.row.key for row in table for side, value in row.row.values.items()}
             coefficients = data_coefficients(experiment.points, collected.evidence, deltas, magnitudes, names)
             coefficients += weight_coefficients(self._models, experiment.weights)
-            judgement = judgement_of(rows, self._rules, partial=partial)
+            task = collected.task.result(self._rules.comparison.lane) if collected.task is not None else None
+            judgement = judgement_with_task(judgement_of(rows, self._rules, partial=partial), task)
             details = self._details(setup, collected)
         findings: tuple[Finding, ...] = ()
         if not partial:  # who interrupts a run does not wait for another pass
@@ -147,6 +148,7 @@ class _Session:
         self, setup: _Setup, rows: list[LayerRow], coefficients: list[Coefficient], deltas: list[Any] | None
     ) -> Case:
         """All that the checks look at; takes another pass over some of the samples."""
+            task=task,
         request = self._request
         evidence = gather_evidence(
             setup.engine,
@@ -206,7 +208,7 @@ class _Session:
             weights=WeightTable(self._models, simulated),
             bits=simulated.bits if isinstance(simulated, Gfpq) else None,
             per_sample=self._request.coefficients == "sample",
-            captured=tuple(row.row.key for row in table if row.is_output) if self._request.labels else (),
+            captured=tuple(row.row.key for row in table if row.is_output),
         )
 
     def _batch_size(self, engine: LayeredEngine, feeder: Feeder, facts: Facts) -> int:
@@ -261,10 +263,11 @@ class _Session:
                 return collected, True
         return collected, False
 
-    def _observers(self, setup: _Setup) -> tuple[AccuracyMeter | None, OriginVotes | None]:
-        labels = self._request.labels
-        accuracy = AccuracyMeter(labels) if labels is not None else None
-        return accuracy, self._origin_votes(setup) if self._quantized else None
+    def _observers(self, setup: _Setup) -> tuple[TaskMeter, OriginVotes | None]:
+        request = self._request
+        plan = TaskPlan(request.labels, request.task_outputs, request.task_metrics)
+        task = TaskMeter(plan, setup.table, setup.facts, request.source.identities)
+        return task, self._origin_votes(setup) if self._quantized else None
 
     def _origin_votes(self, setup: _Setup) -> OriginVotes:
         # Where features of a tuned network moved, an error against the first model's says nothing of where it began.
@@ -283,8 +286,6 @@ class _Session:
             details["layers"] = {key: {"propagation": parts} for key, parts in split.items()}
         if collected.origins is not None:
             details["origins"] = collected.origins.result(self._comparisons)
-        if collected.accuracy is not None:
-            details["task"] = collected.accuracy.result()
         if self._custom is not None:
             details["metrics"] = self._custom.result()
         return details

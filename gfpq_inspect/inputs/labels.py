@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +23,17 @@ class Labels:
         classes: Index of the class, one a sample, in the samples' order.
         origin: Where they come from, a few words.
         names: Class names by index where classes were told by name, else ().
+        guessed: Nobody said that these are the classes: they are the names of the samples' folders.
     """
 
     classes: tuple[int, ...]
     origin: str
     names: tuple[str, ...] = ()
+    guessed: bool = False
 
     def first(self, count: int | None) -> Labels:
         """Those of the first samples."""
-        return Labels(self.classes[:count], self.origin, self.names)
+        return replace(self, classes=self.classes[:count])
 
 
 def labels_from_texts(texts: Sequence[str | None], origin: str) -> Labels | None:
@@ -58,7 +60,8 @@ def labels_from_folders(names: Sequence[str], origin: str) -> Labels | None:
     folders = [name.partition("/")[0] for name in names if "/" in name]
     if len(folders) < len(names) or len(set(folders)) < 2:
         return None
-    return labels_from_texts(folders, f"folder names of {origin}")
+    found = labels_from_texts(folders, f"folder names of {origin}")
+    return None if found is None else replace(found, guessed=True)
 
 
 def labels_beside(arrays: Sequence[StoredArray], count: int, origin: str) -> Labels | None:

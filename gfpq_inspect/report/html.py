@@ -20,6 +20,7 @@ from gfpq_inspect.report.compare import Difference, compare_results
 from gfpq_inspect.report.jsonfile import canonical
 from gfpq_inspect.report.page_data import COEFFICIENT_COLUMNS, coefficient_rows, page_data
 from gfpq_inspect.report.page_details import DetailsBlock, details_block
+from gfpq_inspect.report.task_figure import task_loss
 from gfpq_inspect.report.text import cosine_text, percent, plural, shortened, sqnr_text, visible
 
 PLAIN_TABLE_ROWS = 50
@@ -144,7 +145,9 @@ def page_context(result: Result, difference: Difference | None) -> dict[str, Any
         "first_bad": story.first_bad(result),
         "isolation": story.isolation_of(result, found.row) if (found := story.first_bad(result)) else None,
         "votes": story.votes_text(result),
-        "task": story.task_rows(result),
+        "task": story.task_tables(result),
+        "task_chart": task_loss(result) is not None,
+        "change_columns": story.CHANGE_COLUMNS,
         "causes": story.causes_text(result),
         "findings": told,
         "passed": [f for f in result.findings if f.severity == "passed"],

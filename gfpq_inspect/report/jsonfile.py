@@ -25,6 +25,7 @@ from gfpq_inspect.analyze.result import (
     Judgement,
     Result,
     Run,
+    Task,
     Timing,
 )
 from gfpq_inspect.errors import InputError
@@ -110,6 +111,7 @@ def to_document(result: Result, *, timing: bool = True) -> dict[str, Any]:
         "layers": layers,
         "coefficients": coefficients,
         "timing": encode(Timing | None, result.timing if timing else None, "timing"),
+        "task": encode(Task | None, result.task, "task"),
         "details": pack_details(result.details),
     }
 
@@ -190,6 +192,7 @@ def from_document(document: Any, *, details: bool = True) -> Result:
         coefficients=decode_coefficients(required(document, "coefficients"), strings),
         findings=decode(tuple[Finding, ...], required(document, "findings"), "findings"),
         timing=decode(Timing | None, document.get("timing"), "timing"),
+        task=decode(Task | None, document.get("task"), "task"),
         details=unpack_details(document.get("details")) if details else {},
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gfpq_inspect.analyze.result import LayerRow, Result, Verdict
 from gfpq_inspect.report import story
 from gfpq_inspect.report.compare import compare_results
@@ -27,7 +29,9 @@ def render_markdown(result: Result, baseline: Result | None = None) -> str:
     lines = [f"### {'✅' if judgement.good else '❌'} {escaped(judgement.sentence)}", ""]
     lines.append(f"{escaped(story.models_text(result))}; {escaped(result.run.inputs.description)}. ")
     lines[-1] += f"Judged: {escaped(story.judged_text(result))}."
-    lines += [f"\n{escaped(sentence)}." for sentence in story.task_text(result)]
+    lines += [f"\n{escaped(sentence)}" for sentence in judgement.lines]
+    for table in story.task_tables(result):
+        lines += ["", *plain_table(table.columns, table.rows)]
     lines += [f"\n> **Note:** {escaped(notice)}" for notice in story.notices(result)]
     found = story.first_bad(result)
     if found is not None:
@@ -45,6 +49,12 @@ def render_markdown(result: Result, baseline: Result | None = None) -> str:
             remedy = f" *{escaped(finding.remedy)}*" if finding.remedy else ""
             lines.append(f"- **{finding.severity}:** {escaped(finding.title)}. {escaped(finding.measured)}{remedy}")
     return "\n".join([*lines, "", escaped(result.coverage.sentence), ""]).replace("\n\n\n", "\n\n")
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of texts, numbers to the right."""
+    head = ["| " + " | ".join(map(escaped, columns)) + " |", "|---|" + "---:|" * (len(columns) - 1)]
+    return head + ["| " + " | ".join(map(escaped, row)) + " |" for row in rows]
 
 
 def worst_table(result: Result) -> list[str]:

@@ -14,6 +14,7 @@ from gfpq_inspect.report.figures import METRIC_TITLES, NETWORK_METRICS, READINGS
 from gfpq_inspect.report.layout import graph_layout
 from gfpq_inspect.report.page_details import SUMMARY_SCORES, DetailsBlock
 from gfpq_inspect.report.story import local_comparison
+from gfpq_inspect.report.task_figure import task_loss
 
 ROW_COLUMNS = (
     "key", "layer", "name", "type", "side", "partner", "status", "reason", "understood", "shape", "elements",
@@ -49,6 +50,7 @@ def page_data(result: Result, details: DetailsBlock, difference: Difference | No
         "tuned_isolation": isolation_columns(result, "tuned_isolation"),
         "findings": finding_links(result),
         "figures": network_figures(result),
+        "task": task_loss(result),
         "readings": READINGS,
         "metrics": METRIC_TITLES,
         "dark": palette.DARK,

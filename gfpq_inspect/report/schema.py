@@ -23,6 +23,7 @@ from gfpq_inspect.analyze.result import (
     Run,
     Scores,
     Spread,
+    Task,
     Timing,
 )
 from gfpq_inspect.report.codec import field_types, split_optional
@@ -50,6 +51,7 @@ def result_schema() -> Schema:
         "layers": layers_schema(),
         "coefficients": table_schema(Coefficient, tuple(field_types(Coefficient))),
         "timing": value_schema(Timing | None),
+        "task": value_schema(Task | None),
         "details": details_schema(),
     }
     return {
@@ -59,7 +61,7 @@ def result_schema() -> Schema:
         "know are later additions and may be passed over.",
         "type": "object",
         "properties": members,
-        "required": [name for name in members if name not in {"timing", "details"}],
+        "required": [name for name in members if name not in {"timing", "task", "details"}],
     }
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gfpq_inspect.analyze.result import Comparison, Isolation, LayerRow, Result, Scores, Status, Verdict
+from gfpq_inspect.analyze.result import Comparison, Isolation, LayerRow, Result, Scores, Status, Task, Verdict
+from gfpq_inspect.analyze.task_result import Interval, TaskOutput, TaskScore
 from gfpq_inspect.report.text import cosine_text, percent, plural, shortened, sqnr_text, visible
 
 CAUSE_WORDS = {
@@ -179,24 +180,97 @@ def votes_text(result: Result, most: int = 3) -> str:
     return f"The error begins {', '.join(told)}" if told else ""
 
 
-def task_rows(result: Result) -> list[tuple[str, str, list[tuple[str, float]]]]:
-    """Task accuracy, where labels were given: metric, output, and lane to share."""
-    task = result.details.get("task") or {}
-    metric = str(task.get("metric", "accuracy"))
-    outputs = task.get("outputs") or {}
-    return [
-        (metric, str(output), [(str(lane), float(share)) for lane, share in lanes.items()])
-        for output, lanes in outputs.items()
+@dataclass(frozen=True)
+class TaskTable:
+    """Decisions of all lanes at one output, as text: a title, column heads, a row a lane, and what changed."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    basis: str
+    changes: tuple[tuple[str, ...], ...]
+    changes_left_out: int
+
+
+CHANGE_COLUMNS = ("sample", "lane", "float decided", "now", "label")
+
+
+def task_tables(result: Result) -> list[TaskTable]:
+    """Accuracy of every lane where labels are known, else agreement of decisions; and metrics of the caller's own."""
+    if result.task is None:
+        return []
+    return [_decision_table(result.task, output) for output in result.task.outputs] + [
+        _score_table(score) for score in result.task.scores
     ]
 
 
-def task_text(result: Result) -> list[str]:
-    """Task accuracy in words, a sentence an output: 'Top-1 accuracy at prob: float 98.2 %, tuned 97.9 %'."""
-    return [
-        f"{metric.capitalize()} at {shortened(output, NAME_WIDTH)}: "
-        + ", ".join(f"{visible(lane)} {share * 100:.2f} %" for lane, share in lanes)
-        for metric, output, lanes in task_rows(result)
-    ]
+def _decision_table(task: Task, output: TaskOutput) -> TaskTable:
+    labelled = any(lane.top1 is not None for lane in output.lanes)
+    top5 = any(lane.top5 is not None for lane in output.lanes)
+    columns = ["lane", *(["top-1"] if labelled else []), *(["top-5"] if top5 else [])]
+    columns += [*(["loss, points", "95 % interval"] if labelled else []), "agrees with float", "decided otherwise"]
+    rows = []
+    for lane in output.lanes:
+        cells = [visible(lane.lane)]
+        if labelled:
+            cells.append(_share(lane.top1))
+        if top5:
+            cells.append(_share(lane.top5))
+        if labelled:
+            cells += [_points(lane.loss_points if lane.lane != lane.reference else None), _interval(lane.loss_interval)]
+        cells += [_share(lane.agreement), str(lane.changed)]
+        rows.append(tuple(cells))
+    what = f"Accuracy at {shortened(output.output, NAME_WIDTH)} on {plural(task.samples, 'sample')}" if labelled else (
+        f"Decisions at {shortened(output.output, NAME_WIDTH)} on {plural(task.samples, 'sample')}"
+    )  # fmt: skip
+    origin = f"labels: {visible(task.labels)}; " if labelled and task.labels else ""
+    changes = tuple(
+        (shortened(change.sample, NAME_WIDTH), visible(change.lane), *(
+            _class_name(task, number) for number in (change.old, change.new, change.label)
+        ))
+        for change in output.changes
+    )  # fmt: skip
+    basis = f"{origin}taken for a decision: {visible(output.basis)}"
+    return TaskTable(what, tuple(columns), tuple(rows), basis, changes, output.changes_left_out)
+
+
+def _score_table(score: TaskScore) -> TaskTable:
+    rows = tuple(
+        (
+            visible(lane),
+            "undefined" if value is None else f"{value:.6g}",
+            "-" if lane == "float" or score.losses.get(lane) is None else f"{score.losses[lane]:.4g}",
+            _plain_interval(score.loss_intervals.get(lane) if lane != "float" else None),
+        )
+        for lane, value in score.values.items()
+    )
+    unit = f" in {visible(score.unit)}" if score.unit else ""
+    basis = f"{score.better} is better"
+    return TaskTable(f"{visible(score.name)}{unit}", ("lane", "value", "loss", "95 % interval"), rows, basis, (), 0)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _interval(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{interval.low:.2f} to {interval.high:.2f}"
+
+
+def _plain_interval(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
+
+
+def _class_name(task: Task, number: int | None) -> str:
+    if number is None:
+        return "-"
+    if number < 0:
+        return "none (not finite)"
+    return shortened(task.class_names[number], NAME_WIDTH) if number < len(task.class_names) else str(number)
 
 
 def causes_text(result: Result) -> str:

@@ -43,6 +43,7 @@ BAR_WIDTH = 12
 SHORTEST_NAME = 14
 WORST_AT_LEAST, WORST_AT_MOST = 8, 20
 STACKED_AT_MOST = 6
+CHANGES_SHOWN = 5
 SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan", "passed": "green", "not applicable": "dim"}
 
 
@@ -78,7 +79,7 @@ def render_terminal(
         files: Files that were written, named last.
     """
     glyphs = glyphs_for(console)
-    print_verdict(result, console, glyphs)
+    print_verdict(result, console, glyphs, verbose=verbose)
     print_first_bad(result, console)
     print_worst(result, console, glyphs)
     print_findings(result, console, glyphs, verbose=verbose)
@@ -98,12 +99,14 @@ def section(console: Console, title: str) -> None:
     emit(console, Text(title, style="bold"))
 
 
-def print_verdict(result: Result, console: Console, glyphs: Glyphs) -> None:
+def print_verdict(result: Result, console: Console, glyphs: Glyphs, *, verbose: bool) -> None:
     """Print the verdict, what was compared and what to know before believing it."""
     judgement = result.judgement
     word, style = ("PASS", "bold green") if judgement.good else ("FAIL", "bold red")
     mark = Text(f"{glyphs.good if judgement.good else glyphs.flagged} {word}  ", style=style)
     paragraph(console, visible(judgement.sentence), indent=8, style="bold", first=mark)
+    for told in judgement.lines:
+        paragraph(console, visible(told), indent=2)
     paragraph(console, f"{story.models_text(result)}; {visible(result.run.inputs.description)}.", indent=2)
     paragraph(console, f"Judged: {visible(story.judged_text(result))}; {visible(result.run.calibration)}.", indent=2)
     notices = story.notices(result)
@@ -112,6 +115,7 @@ def print_verdict(result: Result, console: Console, glyphs: Glyphs) -> None:
     for notice in notices:
         paragraph(console, visible(notice), indent=2, style="yellow", first=Text("! ", style="bold yellow"))
     print_outputs(result, console, glyphs)
+    print_task(result, console, verbose=verbose)
 
 
 def print_outputs(result: Result, console: Console, glyphs: Glyphs) -> None:
@@ -120,8 +124,36 @@ def print_outputs(result: Result, console: Console, glyphs: Glyphs) -> None:
     if outputs:
         section(console, "Network outputs")
         print_layers(result, outputs[:WORST_AT_LEAST], console, glyphs)
-    for sentence in story.task_text(result):
-        paragraph(console, f"{sentence}.", indent=2)
+
+
+def print_task(result: Result, console: Console, *, verbose: bool) -> None:
+    """Print accuracy or agreement of every lane, and the first samples that are decided otherwise."""
+    for table in story.task_tables(result):
+        emit(console)
+        paragraph(console, table.title, indent=0, style="bold")
+        print_cells(table.columns, table.rows, console)
+        paragraph(console, table.basis, indent=2, style="dim")
+        shown = table.changes if verbose else table.changes[:CHANGES_SHOWN]
+        if shown:
+            emit(console, "  decided otherwise:")
+            print_cells(story.CHANGE_COLUMNS, shown, console)
+        rest = len(table.changes) - len(shown) + table.changes_left_out
+        if rest:
+            paragraph(console, f"and {rest} more: the result file lists up to 200 a lane", indent=2)
+
+
+def print_cells(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    """Print a small table of texts, the first column to the left; where it is too wide, a paragraph a row."""
+    widths = [max(cell_len(text) for text in column) for column in zip(columns, *rows, strict=True)]
+    if 2 + sum(widths) + 2 * (len(widths) - 1) > console.width:
+        for cells in rows:
+            told = ", ".join(f"{name} {text}" for name, text in zip(columns[1:], cells[1:], strict=True))
+            paragraph(console, f"{cells[0]}: {told}", indent=4)
+        return
+    for cells in (columns, *rows):
+        first = cells[0] + " " * (widths[0] - cell_len(cells[0]))
+        others = (" " * (width - cell_len(text)) + text for text, width in zip(cells[1:], widths[1:], strict=True))
+        emit(console, Text("  " + "  ".join((first, *others)), style="dim" if cells is columns else ""))
 
 
 def print_first_bad(result: Result, console: Console) -> None:

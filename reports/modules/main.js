@@ -21,6 +21,7 @@ function start() {
   const graph = createGraph(data, store);
   startTheme(graph);
   startChart(data, store);
+  startTask(data, store);
   store.listen((state, previous) => {
     showView(state, previous);
     tables.forEach((table) => table.follow(state, previous));
@@ -111,6 +112,18 @@ function startChart(data, store) {
     drawChart(place, { data, figure: figures[read][chosen], label: chartLabel(data, chosen), click, adjust });
   };
   store.listen(draw);
+}
+
+/** What each lane loses of the task, beside the guide's two figures. */
+function startTask(data, store) {
+  const figure = data.raw.task;
+  if (!figure) return;
+  let drawn = false;
+  store.listen((state) => {
+    if (drawn || state.view !== "overview") return;
+    drawn = true;
+    drawChart(byId("task-chart"), { data, figure, label: "Loss of each lane against float in points, with its 95 % interval; lines at 0.5 and 1 point." });
+  });
 }
 
 function chartLabel(data, metric) {

@@ -89,7 +89,8 @@ def test_lenet_on_all_digits(shared: Path, key: str) -> None:
     source = ArraySource({model.inputs[0].name: data})
     result = compare_networks(ComparisonRequest(first=model, source=source, bits=int(bits), labels=labels))
     check(recorded, result)
-    (accuracy,) = result.details["task"]["outputs"].values()
+    (output,) = result.task.outputs
+    accuracy = {lane.lane: lane.top1 for lane in output.lanes}
     assert accuracy == {lane: pytest.approx(share, abs=1e-4) for lane, share in recorded["accuracy"].items()}
 
 

@@ -29,9 +29,13 @@ from gfpq_inspect.analyze.result import (
     Scores,
     Spread,
     Status,
+    Task,
     Timing,
     Verdict,
 )
+from gfpq_inspect.analyze.task import DecisionMeter
+from gfpq_inspect.analyze.task_meter import judgement_with_task
+from gfpq_inspect.inputs.labels import Labels
 
 ONE_MODEL = (
     Comparison("data", "data", "float", "quantization", "data quantized"),
@@ -442,8 +446,8 @@ def details_of(row: LayerRow, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def whole_details(rows: Sequence[LayerRow], evidence: dict[str, Any], samples: int, *, labels: bool) -> dict[str, Any]:
-    """What stands beside the evidence of single layers: where errors begin, and the task's accuracy."""
+def whole_details(rows: Sequence[LayerRow], evidence: dict[str, Any], samples: int) -> dict[str, Any]:
+    """What stands beside the evidence of single layers: where errors begin."""
     flagged = [row.key for row in rows if row.verdict is Verdict.FLAGGED and row.cause != "drift"]
     details: dict[str, Any] = {}
     for row in rows:
@@ -455,15 +459,24 @@ def whole_details(rows: Sequence[LayerRow], evidence: dict[str, Any], samples: i
     if flagged:
         votes = {key: samples - 3 * place for place, key in enumerate(flagged[:3])}
         details["origins"] = {"comparison": "both", "samples": samples, "votes": votes}
-    if labels:
-        lanes = {"float": 0.9822, "both": 0.9311, "tuned_float": 0.9822, "tuned": 0.9789}
-        details["task"] = {
-            "metric": "top-1 accuracy",
-            "labels": "labels.txt",
-            "samples": samples,
-            "outputs": {"prob": lanes},
-        }
     return details
+
+
+def task_of(rows: Sequence[LayerRow], identities: Sequence[str], *, two_models: bool, seed: int) -> Task | None:
+    """Decisions of ten classes at the network's last output: float is mostly right, lanes mostly agree."""
+    rng = np.random.default_rng(seed + 3)
+    truth = rng.integers(10, size=len(identities))
+    values = rng.normal(0.0, 1.0, (len(identities), 10)) + 5.0 * np.eye(10)[truth]
+    lanes = {"float": 0.0, "data": 0.1, "weight": 0.2, "both": 0.3}
+    lanes |= {"tuned_float": 0.1, "tuned_data": 0.15, "tuned_weight": 0.2, "tuned": 0.25} if two_models else {}
+    output = [row.key for row in rows if row.is_output][-1]
+    meter = DecisionMeter(
+        {output: 10}, Labels(tuple(int(x) for x in truth), "labels.txt"), only_output=True, chosen=False
+    )
+    noise = rng.normal(0.0, 1.0, values.shape)
+    meter.add(0, len(identities), {(output, lane): values + size * noise for lane, size in lanes.items()})
+    judged = "tuned" if two_models else "both"
+    return Task(len(identities), "labels.txt", judged, (), meter.result(judged, identities))
 
 
 def findings_of(rows: Sequence[LayerRow]) -> tuple[Finding, ...]:
@@ -556,6 +569,7 @@ def make_result(
     local: bool = False,
     synthetic: bool = False,
     details: bool = False,
+    labels: bool = False,
     threshold: float = 0.98,
     bits: int = 8,
     name: str = "network",
@@ -571,6 +585,7 @@ def make_result(
         local: Whether local scores are there.
         synthetic: Whether the input was noise.
         details: Whether the layers have evidence.
+        labels: Whether the true classes are known.
         threshold: Cosine below which a layer is flagged.
         bits: Bit width.
         name: The network's name.
@@ -614,6 +629,7 @@ def make_result(
     second = f" {name}_quant.caffemodel" if two_models else ""
     rng = np.random.default_rng(seed + 2)
     evidence = {row.key: details_of(row, rng) for row in rows if row.scores} if details else {}
+    task = task_of(rows, inputs.samples, two_models=two_models, seed=seed) if labels else None
     return Result(
         run=Run(
             tool_version="0.1.0",
@@ -629,18 +645,19 @@ def make_result(
         ),
         comparisons=comparisons,
         coverage=coverage_of(rows),
-        judgement=judge(rows, "total" if two_models else "both", threshold),
+        judgement=judgement_with_task(judge(rows, "total" if two_models else "both", threshold), task),
         layers=tuple(rows),
         coefficients=tuple(coefficients_of(rows, two_models=two_models, seed=seed, bits=bits)),
         findings=findings_of(rows) if faults else (),
         timing=Timing("2026-11-23T15:30:00Z", 12.34, {"read": 0.4, "plan": 0.9, "run": 11.04}, 412.0, {"cores": "2"}),
-        details=whole_details(rows, evidence, samples, labels=two_models),
+        task=task,
+        details=whole_details(rows, evidence, samples),
     )
 
 
 def tiny() -> Result:
     """Ten layers of a healthy network, with evidence."""
-    return make_result(lenet(), seed=1, samples=500, details=True, name="lenet")
+    return make_result(lenet(), seed=1, samples=500, details=True, labels=True, name="lenet")
 
 
 def typical() -> Result:
@@ -663,7 +680,14 @@ def tuned() -> Result:
     """Eighty layers, two models: a fine-tuned network that drifted in one place and survives."""
     faults = (Fault("res2c_branch2b", data=0.1),)
     return make_result(
-        residual_network(80), faults=faults, seed=3, two_models=True, local=True, samples=16, name="resnet_small"
+        residual_network(80),
+        faults=faults,
+        seed=3,
+        two_models=True,
+        local=True,
+        labels=True,
+        samples=16,
+        name="resnet_small",
     )
 
 
