@@ -32,6 +32,8 @@ PAIRS: Mapping[str, tuple[str, str]] = {
     "both": ("float", "both"),
     "tuned": ("tuned_float", "tuned"),
     "drift": ("float", "tuned_float"),
+    "dump": ("float", "dump"),
+    "dumps": ("first_dump", "second_dump"),
 }
 """Name of a table of channels to the lanes that it compares."""
 
@@ -229,7 +231,11 @@ class ChannelMeasurer:
         self._points: dict[tuple[Side, str], list[int]] = {}
         for index, point in enumerate(experiment.points):
             self._points.setdefault((point.side, point.value), []).append(index)
-        self._float = {Side.FIRST: "float", Side.SECOND: "tuned_float"}
+        self._float = {
+            side: next(lane.name for lane in experiment.lanes if lane.side is side)
+            for side in experiment.models
+            if any(lane.side is side for lane in experiment.lanes)
+        }
 
     def empty(self, samples: int) -> EvidenceMeasurement:
         """A measurement of which nothing is known yet."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from gfpq_inspect.analyze.dumps.prepare import prepare_with_dump, takes_dump
 from gfpq_inspect.analyze.findings.case import Snapshot
 from gfpq_inspect.analyze.groups import with_group_coefficients
 from gfpq_inspect.analyze.remedies.plan import apply_plan, read_plan
@@ -30,8 +31,8 @@ class ComparisonOptions:
     """All that `compare` can be told.
 
     Attributes:
-        first: The float network: caffemodel, HDF5 snapshot, prototxt or ONNX; or a model that was loaded before.
-        second: The second network, or None.
+        first: The float network: caffemodel, HDF5 snapshot, prototxt or ONNX; a loaded model; or a dump.
+        second: The second network, a dump, or None.
         first_structure: Prototxt of the first, or None to look for one.
         second_structure: Prototxt of the second, or None to look for one.
         input_shapes: Input name to shape; the shape of a network's only input may stand under ''.
@@ -95,6 +96,8 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
         InputError: Input that cannot be used.
         UsageError: Options that make no sense together.
     """
+    if takes_dump(options):
+        return prepare_with_dump(options, prepare)
     first = _open(options, options.first, options.first_structure, options.second, options.second_structure)
     second = None
     if options.second is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gfpq_inspect.analyze.custom_metrics import MetricFunction
+from gfpq_inspect.analyze.dumps.comparison import DumpComparison
 from gfpq_inspect.analyze.engine.choose import check_device
 from gfpq_inspect.analyze.findings.case import Snapshot
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
@@ -42,6 +43,7 @@ class ComparisonRequest:
         metrics: Metrics of the caller's own by name, see `custom_metrics`.
         task_outputs: Row keys of the outputs whose largest value is the decision; empty to tell them from their values.
         task_metrics: Task metrics of the caller's own by name, see `task_metrics`.
+        dump: Where a dump takes the place of a model; `second` (and `first`, of two dumps) then stands for it.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
     """
@@ -63,6 +65,7 @@ class ComparisonRequest:
     master: Model | None = None
     snapshots: tuple[Snapshot, ...] = ()
     metrics: Mapping[str, MetricFunction] = field(default_factory=dict)
+    dump: DumpComparison | None = None
     command: str = ""
     task_outputs: tuple[str, ...] = ()
     task_metrics: Mapping[str, MetricLike] = field(default_factory=dict)

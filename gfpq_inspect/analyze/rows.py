@@ -48,7 +48,7 @@ def table_rows(models: Mapping[Side, Model], pairing: Pairing | None) -> tuple[T
     if pairing is None:
         for layer in models[Side.FIRST].layers:
             rows += _rows({Side.FIRST: layer}, models)
-        return _finished(rows)
+        return finished_rows(rows)
     partners = {pair.first: pair for pair in pairing.pairs}
     explained = {(entry.side, entry.layer): entry for entry in pairing.unmatched}
     second = {layer.key: layer for layer in models[Side.SECOND].layers}
@@ -66,7 +66,7 @@ def table_rows(models: Mapping[Side, Model], pairing: Pairing | None) -> tuple[T
         else:
             rows += _rows({Side.FIRST: layer, Side.SECOND: second[pair.second]}, models, pair.reason)
             alone(following.get(pair.second, ()))
-    return _finished(rows)
+    return finished_rows(rows)
 
 
 def _second_only(model: Model, paired: set[str]) -> dict[str, list[Layer]]:
@@ -103,7 +103,7 @@ def _rows(
     return rows
 
 
-def _finished(rows: list[TableRow]) -> tuple[TableRow, ...]:
+def finished_rows(rows: list[TableRow]) -> tuple[TableRow, ...]:
     """Make keys unique and name the rows that each row's layer reads."""
     used: set[str] = set()
     keys: dict[int, str] = {}

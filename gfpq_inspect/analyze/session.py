@@ -22,6 +22,8 @@ from gfpq_inspect.analyze.calibration import Calibration
 from gfpq_inspect.analyze.custom_metrics import CustomMeasurer, CustomScores
 from gfpq_inspect.analyze.details import layer_details, with_evidence
 from gfpq_inspect.analyze.diagnose import diagnose, gather_evidence
+from gfpq_inspect.analyze.dumps.comparison import dump_lanes
+from gfpq_inspect.analyze.dumps.table import dump_table
 from gfpq_inspect.analyze.engine.choose import engine_for
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
@@ -94,7 +96,7 @@ class _Session:
             self._models[Side.SECOND] = request.second
         self._format = format_of(request)
         self._pairing = None
-        if request.second is not None:
+        if request.second is not None and request.dump is None:
             self._pairing, self._models[Side.SECOND] = pair_models(request.first, request.second)
         second, quantized = request.second is not None, self._format is not None or self._second_quantizes_itself()
         self._probe_cost = multiply_adds_of_probes(self._models) * request.source.count if quantized else 0
@@ -108,7 +110,12 @@ class _Session:
         if self._second_quantizes_itself() and runs_as_it_is(self._models[Side.SECOND]):
             self._lanes, self._comparisons = second_as_it_is(self._lanes, self._comparisons)
             self._isolate = self._isolate and self._format is not None
-        self._rules = rules_for(request.judge, request.threshold, self._comparisons, second=second, quantized=quantized)
+        if request.dump is not None:
+            self._lanes, self._comparisons = dump_lanes(request.dump.role, quantized=quantized, isolate=self._isolate)
+        self._rules = replace(
+            rules_for(request.judge, request.threshold, self._comparisons, second=second, quantized=quantized),
+            dump=None if request.dump is None else request.dump.role.value,
+        )
 
     def run(self) -> Result:
         request = self._request
@@ -172,12 +179,14 @@ class _Session:
             master=request.master,
             snapshots=request.snapshots,
             view=request.view,
+            dump=request.dump,
         )
 
     def _prepare(self) -> _Setup:
         request = self._request
         pairing = self._pairing
-        table = table_rows(self._models, pairing)
+        dump = request.dump
+        table = table_rows(self._models, pairing) if dump is None else dump_table(dump, request.first)
         experiment = self._experiment(table)
         engine = engine_for(experiment, request.device)
         if request.metrics:
@@ -192,7 +201,9 @@ class _Session:
         first = self._request.first
         names = {Side.FIRST: {entry.name: entry.name for entry in first.inputs}}
         second = self._request.second
-        if second is not None:
+        if second is not None and self._request.dump is not None:
+            names[Side.SECOND] = {entry.name: entry.name for entry in second.inputs}
+        elif second is not None:
             file = second.origin.structure_file or second.origin.weights_file
             names[Side.SECOND] = pair_inputs(first.inputs, second.inputs, file)
         return names
@@ -299,6 +310,7 @@ class _Session:
     def _record(self, setup: _Setup, samples: int) -> Run:
         request = self._request
         notes = list(setup.pairing.notes) if setup.pairing is not None else []
+        notes += request.dump.notes if request.dump is not None else ()
         notes += [
             f"The {side.value} model is quantized at its own Quant layers."
             for side, model in self._models.items()
@@ -307,6 +319,7 @@ class _Session:
         if self._quantized and not self._isolate:
             notes.append(self._cost_text() if request.isolate is None else "Local errors were not asked for.")
         facts = request.source.facts()
+        second = request.second is not None and request.dump is None
         return Run(
             tool_version=__version__,
             command=request.command,
@@ -316,7 +329,7 @@ class _Session:
             number_format=None if self._format is None else self._format.name,
             coefficients=request.coefficients,
             calibration=calibration_text(
-                self._quantized, request.coefficients, request.source.count, second=request.second is not None
+                self._quantized, request.coefficients, request.source.count, second=second
             ),
             view=request.view,
             engine=setup.engine.name,

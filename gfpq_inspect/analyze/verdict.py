@@ -18,6 +18,7 @@ from gfpq_inspect.errors import UsageError
 GOOD_COSINE = 0.99
 DEFAULT_THRESHOLD = 0.98
 NORM_RATIO_RANGE = (0.9, 1.1)
+_DUMP_COMPARISONS = frozenset({"total", "simulation", "reference"})
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Rules:
         drift_counts: Whether a flag that only drift caused counts against the verdict.
         quantized: Whether anything was quantized.
         second: Whether there is a second model.
+        dump: What a dump that takes part is compared with, see `dumps.comparison.DumpRole`; None without one.
     """
 
     comparison: Comparison
@@ -37,6 +39,7 @@ class Rules:
     drift_counts: bool
     quantized: bool
     second: bool
+    dump: str | None = None
 
 
 def rules_for(
@@ -120,6 +123,8 @@ def _nonfinite_sentence(scores: Scores) -> str:
 def _cause(row: LayerRow, scores: Scores, rules: Rules) -> tuple[str, str]:
     """What made the error, and a sentence for people."""
     what = _deficit(scores, rules.threshold)
+    if rules.dump is not None and rules.comparison.name in _DUMP_COMPARISONS:
+        return _cause_with_dump(row, what, rules)
     if not rules.quantized:
         return "drift", f"{what} Nothing was quantized: the networks differ in float."
     if rules.comparison.kind == "drift":
@@ -138,6 +143,25 @@ def _cause(row: LayerRow, scores: Scores, rules: Rules) -> tuple[str, str]:
     if rules.comparison.name in ("weight", "tuned_weight"):
         return "weights", f"{what} Only weights are quantized in this lane."
     return _isolated(row.tuned_isolation if rules.comparison.name == "tuned" else row.isolation, what)
+
+
+def _cause_with_dump(row: LayerRow, what: str, rules: Rules) -> tuple[str, str]:
+    """Whether precision explains what a dump differs in: our simulation, or the float network, then does not differ."""
+    if rules.dump == "both":
+        return "dump", f"{what} The two dumps differ."
+    tested = rules.dump == "tested"
+    if rules.comparison.name == "total" and rules.quantized:
+        witness = row.scores.get("both" if tested else "reference")
+        if witness is not None and witness.cosine is not None:
+            if tested and not passes(witness, rules.threshold):
+                lost = f"Our simulation of the chip loses it too ({witness.cosine:.4f})."
+                return _isolated(row.isolation, f"{what} {lost}")
+            if not tested and passes(witness, rules.threshold):
+                return _isolated(row.isolation, f"{what} In float the network agrees with the dump.")
+            kept = f"Our simulation of the chip keeps {witness.cosine:.4f} here" if tested else ""
+            differs = f"Already in float the network differs from the dump ({witness.cosine:.4f})"
+            return "dump", f"{what} {kept or differs}: precision does not explain it."
+    return "dump", f"{what} The dump differs from what is computed here."
 
 
 def _deficit(scores: Scores, threshold: float) -> str:
@@ -260,6 +284,7 @@ _CAUSE_TEXTS: Mapping[str, str] = {
     "weights": "by weights",
     "mixed": "by both",
     "drift": "by drift",
+    "dump": "not by precision",
     "non-finite": "by NaN or infinity",
     "unmatched": "without a counterpart",
 }

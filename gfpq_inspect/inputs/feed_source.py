@@ -62,6 +62,11 @@ class FeedSource:
         return self._plans
 
     @property
+    def options(self) -> InputOptions:
+        """Options as given."""
+        return self._options
+
+    @property
     def count(self) -> int:
         """See `SampleSource`."""
         return len(self._identities)

@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.channels import ChannelEvidence, PointTable, Table
+from gfpq_inspect.analyze.dumps.comparison import DumpComparison
 from gfpq_inspect.analyze.engine.interface import Experiment, Point
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.result import Coefficient, LayerRow, Scores
@@ -70,6 +71,7 @@ class Case:
         master: The float master of the second model, or None.
         snapshots: Earlier steps of its training, oldest first.
         view: 'as stored' or 'folded'.
+        dump: Where a dump is compared.
     """
 
     experiment: Experiment
@@ -85,6 +87,7 @@ class Case:
     master: Model | None = None
     snapshots: Sequence[Snapshot] = ()
     view: str = "as stored"
+    dump: DumpComparison | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -104,8 +107,8 @@ class Case:
 
     @property
     def second(self) -> Model | None:
-        """The second model, or None."""
-        return self.models.get(Side.SECOND)
+        """The second model, or None; a dump is none."""
+        return self.models.get(Side.SECOND) if self.dump is None else None
 
     @cached_property
     def tensors(self) -> dict[Side, dict[str, onnx.TensorProto]]:

@@ -1,0 +1,1 @@
+"""Comparisons in which a dump takes the place of a network."""

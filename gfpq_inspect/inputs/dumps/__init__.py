@@ -1,0 +1,1 @@
+"""Tensors that another program wrote, layer by layer: nnie_mapper, RuyiStudio, a board, a simulator, NumPy."""
