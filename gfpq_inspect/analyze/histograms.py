@@ -99,6 +99,12 @@ def _edge(bin_: int) -> float:
     return float(2.0 ** (octave + _LOWEST_OCTAVE) * _STEPS[quarter] / 128)
 
 
+def bin_edges() -> NDArray[np.float64]:
+    """Edges of the bins of `ValueHistograms`, ascending, float64 [2 * BINS + 2]; the middle two enclose zero."""
+    positive = [_edge(bin_) for bin_ in range(BINS + 1)]
+    return np.array([*(-edge for edge in reversed(positive)), *positive])
+
+
 def histograms(reference: NDArray[Any], other: NDArray[Any], sample: int) -> ValueHistograms:
     """Histograms and worst elements of one sample's tensors of the same shape."""
     error = other - reference

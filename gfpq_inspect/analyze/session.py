@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,12 +50,16 @@ AFFORDABLE_MULTIPLY_ADDS = 200_000_000_000
 """Local errors are measured without being asked for up to this cost: some seconds on two processors."""
 
 
-def compare_networks(request: ComparisonRequest, progress: Progress | None = None) -> Result:
+def compare_networks(
+    request: ComparisonRequest, progress: Progress | None = None, look: Callable[[Case], None] | None = None
+) -> Result:
     """Run all lanes of one or two models side by side and measure every layer.
 
     Args:
         request: What to compare.
         progress: Told how far it is.
+        look: Shown everything that the findings are made of, for what a result has no room for; not where the run was
+            interrupted.
 
     Returns:
         The whole analysis. When interrupted while measuring, the analysis of the samples seen so far, marked partial.
@@ -66,7 +71,7 @@ def compare_networks(request: ComparisonRequest, progress: Progress | None = Non
         QuantizationError: Weights that cannot be quantized.
         KeyboardInterrupt: Interrupted before a single sample was measured.
     """
-    return _Session(request, progress or Silence()).run()
+    return _Session(request, progress or Silence(), look).run()
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,11 @@ class _Setup:
 class _Session:
     """One run, phase by phase."""
 
-    def __init__(self, request: ComparisonRequest, progress: Progress) -> None:
+    def __init__(
+        self, request: ComparisonRequest, progress: Progress, look: Callable[[Case], None] | None = None
+    ) -> None:
         check_request(request)
+        self._look = look
         self._request = request
         self._progress = progress
         self._clock = Clock()
@@ -138,6 +146,8 @@ class _Session:
             with self._clock.phase("diagnose"), one_thread_a_worker(request.workers):
                 case = self._case(setup, rows, coefficients, deltas)
                 findings = diagnose(case, self._progress)
+                if self._look is not None:
+                    self._look(case)
                 details = with_evidence(details, layer_details(case, request.source.identities), case.evidence.samples)
         return Result(
             run=self._record(setup, collected.samples),
@@ -148,6 +158,7 @@ class _Session:
             coefficients=tuple(coefficients),
             findings=findings,
             timing=self._clock.timing(request.workers) if request.timing else None,
+            task=task,
             details=details,
         )
 
@@ -155,7 +166,6 @@ class _Session:
         self, setup: _Setup, rows: list[LayerRow], coefficients: list[Coefficient], deltas: list[Any] | None
     ) -> Case:
         """All that the checks look at; takes another pass over some of the samples."""
-            task=task,
         request = self._request
         evidence = gather_evidence(
             setup.engine,

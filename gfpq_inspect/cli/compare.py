@@ -10,7 +10,7 @@ import typer
 from gfpq_inspect.cli.comparison_options import ComparisonArguments, run_comparison
 from gfpq_inspect.cli.main import EXIT_GATE_FAILED, EXIT_INTERRUPTED, EXIT_PASS, complain
 from gfpq_inspect.cli.option_groups import with_option_groups
-from gfpq_inspect.cli.report_files import ReportFiles, check_outputs, write_reports
+from gfpq_inspect.cli.report_files import HistogramsKept, ReportFiles, check_outputs, write_reports
 
 
 @with_option_groups
@@ -30,9 +30,10 @@ def compare(
 
     Example: gfpq-inspect compare float.caffemodel quant.caffemodel --input 'photographs/*.jpg' --html report.html
     """
-    check_outputs(files.outputs.values(), overwrite=files.force)
-    result = run_comparison(first, comparison, quiet=quiet)
-    written = write_reports(result, files, timing=not comparison.no_timing)
+    check_outputs(files.paths, overwrite=files.force)
+    histograms = HistogramsKept() if files.full_histograms is not None else None
+    result = run_comparison(first, comparison, quiet=quiet, look=histograms)
+    written = write_reports(result, files, timing=not comparison.no_timing, histograms=histograms)
     if not quiet:
         from gfpq_inspect.report.terminal import make_console, render_terminal  # noqa: PLC0415
 

@@ -25,15 +25,19 @@ from gfpq_inspect.cli.input_options import (
 )
 from gfpq_inspect.cli.network_options import AllowMissing, AllowUnknownFields, InputShapes
 from gfpq_inspect.cli.progress import shown_progress
+from gfpq_inspect.cli.task_options import TaskArguments
 from gfpq_inspect.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gfpq_inspect.analyze.findings.case import Case
     from gfpq_inspect.analyze.prepare import ComparisonOptions
     from gfpq_inspect.analyze.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonArguments:
+class ComparisonArguments(TaskArguments):
     """What to compare and how, as given on the command line or in a gate's configuration; the float network apart."""
 
     second: Annotated[
@@ -146,18 +150,27 @@ def comparison_options(first: Path, given: ComparisonArguments) -> ComparisonOpt
         device=given.device,
         allow_missing=given.allow_missing,
         allow_unknown_fields=given.allow_unknown_fields,
+        labels=given.labels,
+        task_outputs=tuple(given.task_output or ()),
+        task_metrics=tuple(given.task_metric or ()),
+        calibration=tuple(given.calibration or ()),
+        calibration_samples=given.calibration_samples,
+        load_coefficients=given.load_coefficients,
         command=_command_line(),
         timing=not given.no_timing,
     )
 
 
-def run_comparison(first: Path, given: ComparisonArguments, *, quiet: bool) -> Result:
+def run_comparison(
+    first: Path, given: ComparisonArguments, *, quiet: bool, look: Callable[[Case], None] | None = None
+) -> Result:
     """Compare two networks, with progress where a person watches.
 
     Args:
         first: The float network.
         given: All other arguments.
         quiet: No progress.
+        look: See `compare_networks`.
 
     Returns:
         The result; `judgement.partial` where the run was interrupted.
@@ -170,7 +183,7 @@ def run_comparison(first: Path, given: ComparisonArguments, *, quiet: bool) -> R
 
     request = prepare(comparison_options(first, given))
     with shown_progress(quiet=quiet) as progress:
-        return compare_networks(request, progress)
+        return compare_networks(request, progress, look)
 
 
 def _bit_width(text: str) -> int | None:

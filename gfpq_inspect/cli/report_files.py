@@ -13,6 +13,7 @@ from gfpq_inspect.errors import UsageError
 from gfpq_inspect.files import check_writable, write_atomically
 
 if TYPE_CHECKING:
+    from gfpq_inspect.analyze.findings.case import Case
     from gfpq_inspect.analyze.result import Result
 
 
@@ -23,6 +24,9 @@ class ReportFiles:
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the whole result.")] = None
     html_file: Annotated[Path | None, typer.Option("--html", help="Write the report as one page.")] = None
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the layer table.")] = None
+    full_histograms: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Write every code of every quantized tensor, for NumPy.")
+    ] = None
     force: Annotated[bool, typer.Option("--force", help="Replace output files that exist.")] = False
 
     @property
@@ -30,6 +34,24 @@ class ReportFiles:
         """Kind of report to file, of those that were asked for."""
         wanted = {"json": self.json_file, "html": self.html_file, "csv": self.csv_file}
         return {kind: path for kind, path in wanted.items() if path is not None}
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files that were asked for."""
+        return [*self.outputs.values(), *([self.full_histograms] if self.full_histograms is not None else [])]
+
+
+class HistogramsKept:
+    """Holds what `--full-histograms` writes, from the analysis until the files are written."""
+
+    def __init__(self) -> None:
+        self.content: bytes | None = None
+
+    def __call__(self, case: Case) -> None:
+        """Take it from what the findings are made of."""
+        from gfpq_inspect.analyze.full_histograms import full_histograms  # noqa: PLC0415  (imported when it runs)
+
+        self.content = full_histograms(case)
 
 
 def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -47,8 +69,16 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
         check_writable(path, overwrite=overwrite)
 
 
-def write_reports(result: Result, files: ReportFiles, *, timing: bool) -> list[Path]:
+def write_reports(
+    result: Result, files: ReportFiles, *, timing: bool, histograms: HistogramsKept | None = None
+) -> list[Path]:
     """Write the files that were asked for.
+
+    Args:
+        result: What was found.
+        files: Where to write it.
+        timing: Whether durations and host facts are written.
+        histograms: What `--full-histograms` writes; an interrupted run has none.
 
     Returns:
         Their paths.
@@ -58,7 +88,11 @@ def write_reports(result: Result, files: ReportFiles, *, timing: bool) -> list[P
     """
     for kind, path in files.outputs.items():
         write_atomically(path, renderer(kind, timing=timing)(result), overwrite=files.force)
-    return list(files.outputs.values())
+    written = list(files.outputs.values())
+    if files.full_histograms is not None and histograms is not None and histograms.content is not None:
+        write_atomically(files.full_histograms, histograms.content, overwrite=files.force)
+        written.append(files.full_histograms)
+    return written
 
 
 def renderer(kind: str, *, timing: bool) -> Callable[[Result], str]:
