@@ -9,13 +9,14 @@ from gfpq_inspect.analyze.custom_metrics import MetricFunction
 from gfpq_inspect.analyze.dumps.comparison import DumpComparison
 from gfpq_inspect.analyze.engine.choose import check_device
 from gfpq_inspect.analyze.findings.case import Snapshot
-from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
+from gfpq_inspect.analyze.stored_coefficients import StoredSet
 from gfpq_inspect.analyze.task_metrics import MetricLike
+from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
 from gfpq_inspect.errors import InputError, UsageError
 from gfpq_inspect.inputs.labels import Labels
 from gfpq_inspect.inputs.source import SampleSource
 from gfpq_inspect.models.model import Model
-from gfpq_inspect.quantize import NumberFormat, gfpq_of
+from gfpq_inspect.quantize import Gfpq, NumberFormat, gfpq_of
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,11 @@ class ComparisonRequest:
         labels: True classes, for the accuracy of every lane, or None.
         master: The float master that the second model's fine-tuning kept, or None.
         snapshots: Earlier steps of that fine-tuning, oldest first.
-        metrics: Metrics of the caller's own by name, see `custom_metrics`.
+        calibration: Samples that the coefficients of data come from, or None for those of `source`.
+        stored_coefficients: Coefficients from a file, instead of a calibration, or None.
         task_outputs: Row keys of the outputs whose largest value is the decision; empty to tell them from their values.
         task_metrics: Task metrics of the caller's own by name, see `task_metrics`.
+        metrics: Metrics of the caller's own by name, see `custom_metrics`.
         dump: Where a dump takes the place of a model; `second` (and `first`, of two dumps) then stands for it.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
@@ -64,11 +67,13 @@ class ComparisonRequest:
     labels: Labels | None = None
     master: Model | None = None
     snapshots: tuple[Snapshot, ...] = ()
+    calibration: SampleSource | None = None
+    stored_coefficients: StoredSet | None = None
+    task_outputs: tuple[str, ...] = ()
+    task_metrics: Mapping[str, MetricLike] = field(default_factory=dict)
     metrics: Mapping[str, MetricFunction] = field(default_factory=dict)
     dump: DumpComparison | None = None
     command: str = ""
-    task_outputs: tuple[str, ...] = ()
-    task_metrics: Mapping[str, MetricLike] = field(default_factory=dict)
     timing: bool = True
 
 
@@ -92,6 +97,12 @@ def check_request(request: ComparisonRequest) -> None:
         raise UsageError("nothing to compare: without quantization a second model is needed.")
     if request.coefficients not in ("set", "sample"):
         raise UsageError(f"coefficients come from 'set' or from each 'sample', not from '{request.coefficients}'.")
+    own = request.calibration is not None or request.stored_coefficients is not None
+    if own and (request.coefficients == "sample" or format_of(request) is None):
+        what = "each sample has its own coefficients" if request.coefficients == "sample" else "nothing is quantized"
+        raise UsageError(f"{what}; a calibration has no part in it, leave --calibration and --load-coefficients out.")
+    if request.stored_coefficients is not None and not isinstance(format_of(request), Gfpq):
+        raise UsageError("coefficient files hold those of GFPQ; leave --format out, or --load-coefficients.")
     check_device(request.device)
     if request.workers < 1:
         raise UsageError(f"at least one worker is needed, not {request.workers}.")
