@@ -38,3 +38,16 @@ def channel_magnitudes(array: FloatArray, output: NDArray[np.float64]) -> None: 
 def grid_residual(array: FloatArray, bits: int, tolerance: float) -> tuple[int, int, float, float, float]: ...
 def rounding_energy(array: FloatArray, bits: int) -> tuple[float, float]: ...
 def as_numpy(array: object, writable: bool) -> tuple[NDArray[Any], bool]: ...
+def begin_run(
+    samples: int,
+    deltas: NDArray[np.int32],
+    sums: NDArray[np.float64],
+    products: NDArray[np.float64],
+    evidence: NDArray[np.float64],
+    magnitudes: NDArray[np.float64],
+    captures: list[NDArray[np.float32]],
+) -> int: ...
+def end_run(number: int) -> None: ...
+
+EACH_SAMPLE: int
+EVIDENCE_FIELDS: int

@@ -40,5 +40,6 @@ void bind_codec(nb::module_& module);
 void bind_measure(nb::module_& module);
 void bind_evidence(nb::module_& module);
 void bind_arrays(nb::module_& module);
+void bind_engine(nb::module_& module);
 
 }  // namespace gfpq::python

@@ -12,8 +12,7 @@
 namespace gfpq {
 namespace {
 
-// Part of the definition of the result: changing it changes last digits.
-constexpr std::size_t kChunk = std::size_t{1} << 16;
+constexpr std::size_t kChunk = kSimilarityChunk;
 
 // Sums of y and x * y are derived from the others where the smaller energy is at least this part of the larger one: the
 // rounding of the larger sums (1e-13 of them, at most) is then below 1e-9 of the smaller.
@@ -288,6 +287,17 @@ void merge_sums(double* row, const double* other, std::size_t offset) noexcept {
     if (row[kFirstNonfinite] < 0.0 && other[kFirstNonfinite] >= 0.0)
         row[kFirstNonfinite] = other[kFirstNonfinite] + static_cast<double>(offset);
 }
+
+void start_sums(double* row) noexcept { start_row(row); }
+
+template <class T>
+void similarity_chunk(const T* reference, const T* const* lanes, std::size_t lane_count, std::size_t count,
+                      double* rows, double* products) noexcept {
+    Chunk<T>(reference, lanes, lane_count, rows, products).run(0, count);
+}
+
+template void similarity_chunk(const float*, const float* const*, std::size_t, std::size_t, double*, double*) noexcept;
+template void similarity_chunk(const double*, const double* const*, std::size_t, std::size_t, double*, double*) noexcept;
 
 template <class T>
 void similarity_reference(const T* reference, const T* const* lanes, std::size_t lane_count, std::size_t samples,

@@ -51,6 +51,18 @@ template <class T>
 void similarity_reference(const T* reference, const T* const* lanes, std::size_t lane_count, std::size_t samples,
                           std::size_t size, double* sums, double* products) noexcept;
 
+/// Elements that are summed up before the sums are merged; part of the definition of the result.
+inline constexpr std::size_t kSimilarityChunk = std::size_t{1} << 16;
+
+/// One piece of one sample, at most kSimilarityChunk elements, on the caller's thread: `rows` gets
+/// [lanes, kSumFields], `products` the upper triangle of [lanes, lanes]. `similarity` is these pieces, merged in order.
+template <class T>
+void similarity_chunk(const T* reference, const T* const* lanes, std::size_t lane_count, std::size_t count,
+                      double* rows, double* products) noexcept;
+
+/// A row of sums that nothing was added to yet.
+void start_sums(double* row) noexcept;
+
 /// Adds row `other` to `row`: sums and counts add, extremes widen. `offset` is the index of other's first element.
 void merge_sums(double* row, const double* other, std::size_t offset) noexcept;
 

@@ -31,7 +31,7 @@ _UNEQUAL = SUM_FIELDS.index("unequal_bits")
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """Lanes that are measured against one reference, so that its tensor is read once.
 
     Attributes:
@@ -53,7 +53,7 @@ class _Place:
 
     index: int
     row: Row
-    group: _Group
+    group: Group
     members: list[int]
 
 
@@ -86,7 +86,8 @@ class Target:
 _ISOLATED = {Side.FIRST: ("data", "weight", "both"), Side.SECOND: ("tuned_data", "tuned_weight", "tuned")}
 
 
-def _groups(experiment: Experiment) -> list[_Group]:
+def groups_of(experiment: Experiment) -> list[Group]:
+    """The comparisons of an experiment, by their reference."""
     groups = []
     for reference_name in dict.fromkeys(comparison.reference for comparison in experiment.comparisons):
         columns = [i for i, entry in enumerate(experiment.comparisons) if entry.reference == reference_name]
@@ -98,7 +99,7 @@ def _groups(experiment: Experiment) -> list[_Group]:
         if all(name in names for name in wanted):
             data, weight, both = (names.index(name) for name in wanted)
             shares = (reference.side, (data, weight, both))
-        groups.append(_Group(reference, lanes, tuple(columns), shares))
+        groups.append(Group(reference, lanes, tuple(columns), shares))
     return groups
 
 
@@ -129,7 +130,7 @@ class RowMeasurer:
     def __init__(self, experiment: Experiment, constants: Collection[Value]) -> None:
         self._experiment = experiment
         self._constants = constants
-        self._groups = _groups(experiment)
+        self._groups = groups_of(experiment)
 
     def empty(self, samples: int) -> Measurement:
         """A measurement of which nothing is known yet."""

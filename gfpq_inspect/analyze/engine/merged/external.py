@@ -1,0 +1,83 @@
+"""Weights beside the graph: a model's text stays small, its arrays are handed over in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_INLINE_BYTES = 1024
+"""Smaller arrays stay in the graph: shape inference wants to see them."""
+
+
+def optimiser_options(file: Path) -> onnxruntime.SessionOptions:
+    """Options that optimise a graph as far as it goes and write it down."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.optimized_model_filepath = str(file)
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
+    options.add_session_config_entry(
+        "session.optimized_model_external_initializers_min_size_in_bytes", str(_INLINE_BYTES)
+    )
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return options
+
+
+def tensors_of(model: onnx.ModelProto) -> dict[str, Array]:
+    """All initializers; raw data are not copied."""
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def shell_of(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model without its initializers, shapes of inner values and outputs."""
+    shell = onnx.ModelProto()
+    shell.ir_version = max(model.ir_version, 8)
+    shell.opset_import.extend(model.opset_import)
+    shell.functions.extend(model.functions)
+    shell.graph.name = "network"
+    shell.graph.node.extend(model.graph.node)
+    names = {tensor.name for tensor in model.graph.initializer}
+    shell.graph.input.extend(value for value in model.graph.input if value.name not in names)
+    return shell
+
+
+def hand_over(
+    model: onnx.ModelProto, initializers: Mapping[str, Array], options: onnxruntime.SessionOptions
+) -> bytes:
+    """Serialize a model whose initializers are arrays; large ones go through the options.
+
+    Args:
+        model: Without initializers; gets them.
+        initializers: Those that are used are taken.
+        options: Hold the large arrays afterwards.
+    """
+    used = {name for node in model.graph.node for name in node.input}
+    names, values = [], []
+    for name, array in initializers.items():
+        if name not in used:
+            continue
+        if array.nbytes <= _INLINE_BYTES or array.dtype == object:
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+            continue
+        tensor = model.graph.initializer.add()
+        tensor.name = name
+        tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        tensor.dims.extend(array.shape)
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, text in (("location", "memory"), ("offset", "0"), ("length", str(array.nbytes))):
+            tensor.external_data.add(key=key, value=text)
+        names.append(name)
+        values.append(onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))
+    if names:
+        options.add_external_initializers(names, values)
+    return model.SerializeToString()
