@@ -23,6 +23,13 @@ from typing import TYPE_CHECKING, Any
 from gfpq_inspect.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from gfpq_inspect.tune.torch_quant.batch_norm import (
+        FoldedNorms,
+        fold_batch_norms,
+        freeze_batch_norm,
+        unfreeze_batch_norm,
+    )
+    from gfpq_inspect.tune.torch_quant.data import quantize_data, remove_data_points
     from gfpq_inspect.tune.torch_quant.observers import (
         BatchObserver,
         FrozenObserver,
@@ -32,25 +39,43 @@ if TYPE_CHECKING:
     )
     from gfpq_inspect.tune.torch_quant.operator import fake_quantize
     from gfpq_inspect.tune.torch_quant.point import FakeQuantize
+    from gfpq_inspect.tune.torch_quant.swap import MasterWarning
+    from gfpq_inspect.tune.torch_quant.weights import QuantizedWeights
 
 _MODULES = {
     "BatchObserver": "observers",
     "FakeQuantize": "point",
+    "FoldedNorms": "batch_norm",
     "FrozenObserver": "observers",
+    "MasterWarning": "swap",
     "Observer": "observers",
+    "QuantizedWeights": "weights",
     "RunningMaximumObserver": "observers",
     "UpdateObserver": "observers",
     "fake_quantize": "operator",
+    "fold_batch_norms": "batch_norm",
+    "freeze_batch_norm": "batch_norm",
+    "quantize_data": "data",
+    "remove_data_points": "data",
+    "unfreeze_batch_norm": "batch_norm",
 }
 
 __all__ = [
     "BatchObserver",
     "FakeQuantize",
+    "FoldedNorms",
     "FrozenObserver",
+    "MasterWarning",
     "Observer",
+    "QuantizedWeights",
     "RunningMaximumObserver",
     "UpdateObserver",
     "fake_quantize",
+    "fold_batch_norms",
+    "freeze_batch_norm",
+    "quantize_data",
+    "remove_data_points",
+    "unfreeze_batch_norm",
 ]
 
 if find_spec("torch") is None:
