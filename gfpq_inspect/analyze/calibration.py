@@ -60,11 +60,14 @@ class Calibration:
                 )
 
     def result(self) -> list[Any]:
-        """The coefficients; `EACH_SAMPLE` where the format has none for a set."""
-        return [
-            EACH_SAMPLE if isinstance(point.format, DynamicUint8 | FunctionFormat) else coefficient
-            for point, coefficient in zip(self.points, self.coefficients, strict=True)
-        ]
+        """The coefficients, the model's own where it brings one; `EACH_SAMPLE` where the format has none for a set."""
+        return [_chosen(point, known) for point, known in zip(self.points, self.coefficients, strict=True)]
+
+
+def _chosen(point: Point, calibrated: Any) -> Any:
+    if isinstance(point.format, DynamicUint8 | FunctionFormat):
+        return EACH_SAMPLE
+    return calibrated if point.coefficient is None else point.coefficient
 
 
 def _wider(chosen: NumberFormat, known: Any, found: Any) -> Any:

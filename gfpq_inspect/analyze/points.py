@@ -38,6 +38,7 @@ def points_of(side: Side, model: Model, run_format: NumberFormat | None) -> tupl
         return ()
     own_points_only = has_quant_layers(model)
     found: dict[tuple[str, NumberFormat], list[str]] = {}
+    brought: dict[tuple[str, NumberFormat], set[int | None]] = {}
     for layer in model.layers:
         quantization = layer.quantization
         if quantization is None or (own_points_only and layer.kind is not LayerKind.QUANT):
@@ -45,11 +46,25 @@ def points_of(side: Side, model: Model, run_format: NumberFormat | None) -> tupl
         for value in quantization.inputs:
             if value not in layer.inputs:
                 raise InternalError(f"layer '{layer.key}' quantizes '{value}', which it does not read")
-            found.setdefault((value, layer_format(run_format, quantization)), []).append(layer.key)
+            key = (value, layer_format(run_format, quantization))
+            found.setdefault(key, []).append(layer.key)
+            brought.setdefault(key, set()).add(quantization.coefficients.get(value))
     return tuple(
-        Point(side, value, chosen.bits, tuple(layers), None if isinstance(chosen, Gfpq) else chosen)
+        Point(
+            side,
+            value,
+            chosen.bits,
+            tuple(layers),
+            None if isinstance(chosen, Gfpq) else chosen,
+            coefficient=_agreed(brought[value, chosen]) if isinstance(chosen, Gfpq) else None,
+        )
         for (value, chosen), layers in found.items()
     )
+
+
+def _agreed(coefficients: set[int | None]) -> int | None:
+    """The coefficient on which all readers of a tensor agree, or None."""
+    return next(iter(coefficients)) if len(coefficients) == 1 else None
 
 
 def _own_points(side: Side, model: Model) -> tuple[Point, ...]:

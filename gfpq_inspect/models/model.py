@@ -41,6 +41,7 @@ class Quantization:
         outputs: Graph values that are quantized as the layer hands them on (models that quantize themselves).
         formats: The model's own format of each of `inputs`, `outputs` and `weights`, where it brings one.
         stored: Weights as the model's own codes say, by initializer; the graph holds them before quantization.
+        coefficients: GFPQ coefficient of each of `inputs` that the model brings from its training (Quant layers).
     """
 
     inputs: tuple[str, ...] = ()
@@ -49,6 +50,7 @@ class Quantization:
     outputs: tuple[str, ...] = ()
     formats: Mapping[str, NumberFormat] = field(default_factory=dict)
     stored: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    coefficients: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, fou
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.models.model import LayerKind, Model
 
+Blobs = list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]
 
-def _parameters(model: Model) -> dict[str, list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]]:
+
+def _parameters(model: Model) -> dict[str, Blobs]:
     """Parameters of the Quant layers by layer name."""
     tensors = initializers_of(model)
     return {
@@ -21,6 +23,23 @@ def _parameters(model: Model) -> dict[str, list[np.ndarray[tuple[int, ...], np.d
         for layer in model.layers
         if layer.kind is LayerKind.QUANT and layer.weights
     }
+
+
+def _change(before: Blobs, after: Blobs) -> float:
+    """Largest difference."""
+    same = [(a, b) for a, b in zip(before, after, strict=False) if a.shape == b.shape and a.size]
+    return max((float(np.abs(a - b).max()) for a, b in same), default=0.0)
+
+
+def _widened(before: Blobs, after: Blobs) -> bool:
+    """Whether UPDATE made the coefficient larger, as it may: [is it set, coefficient], in whole numbers."""
+    if any(
+        len(blobs) != 1 or blobs[0].size != 2 or not np.array_equal(blobs[0], np.rint(blobs[0]))
+        for blobs in (before, after)
+    ):
+        return False
+    (unset, one), (held, other) = before[0].reshape(-1), after[0].reshape(-1)
+    return bool(held == 1.0 and unset in (0.0, 1.0) and (unset == 0.0 or other >= one))
 
 
 def run(case: Case) -> Outcome:
@@ -38,18 +57,11 @@ def run(case: Case) -> Outcome:
     shared = [name for name in before if name in after]
     rows: list[tuple[Cell, ...]] = []
     for name in shared:
-        change = max(
-            (
-                float(np.abs(a - b).max())
-                for a, b in zip(before[name], after[name], strict=False)
-                if a.shape == b.shape and a.size
-            ),
-            default=0.0,
-        )
-        if change > 0:
+        change = _change(before[name], after[name])
+        if change > 0 and not _widened(before[name], after[name]):
             rows.append((case.row_key(Side.SECOND, name), change))
     if not rows:
-        return passed(f"The parameters of {layers_text(len(shared), 'Quant layer')} stayed as they were.")
+        return passed(f"Training left the parameters of {layers_text(len(shared), 'Quant layer')} to their statistics.")
     measured = (
         f"From '{start}' to '{end}' the parameters of {len(rows)} of {layers_text(len(shared), 'Quant layer')} changed."
     )
@@ -68,6 +80,9 @@ CHECK = Check(
         "makes noise."
     ),
     remedy="Set lr_mult: 0 and decay_mult: 0 for all parameters of Quant layers.",
-    how="Largest difference of each Quant layer's parameters between the first and the last stage that is known.",
+    how=(
+        "Largest difference of each Quant layer's parameters between the first and the last stage that is known; a "
+        "coefficient that grew by whole steps is UPDATE's doing and is right."
+    ),
     run=run,
 )

@@ -37,7 +37,17 @@ def run(case: Case) -> Outcome:
         return passed(f"{_text(outputs[0], data_name, both_name)} of the {side} model.")
     worst = min(suspects, key=lambda row: row.scores[both_name].cosine or 0.0)
     measured = f"{_text(worst, data_name, both_name)} of the {side} model."
+    if case.second is None:  # no script quantized these weights: the run did
+        layers = [row.key for row in suspects]
+        title = "Weights cost the outputs, data do not"
+        return found("note", measured, layers=layers, columns=columns, rows=rows, title=title, remedy=_ALONE)
     return found("warning", measured, layers=[row.key for row in suspects], columns=columns, rows=rows)
+
+
+_ALONE = (
+    "Look at the layers with the largest share of weights: give them 16 bit, or equalize them (gfpq-inspect remedy "
+    "tries both). Fine-tuning with quantized weights brings back what is lost evenly."
+)
 
 
 def _with_master(case: Case, master: Model, bits: int) -> Outcome:

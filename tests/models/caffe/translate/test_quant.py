@@ -68,3 +68,16 @@ def test_weights_are_stored_as_the_blob_has_them(tmp_path):
     assert stored["conv_hp/weight"].raw_data == weight.tobytes()
     assert stored["conv_hp/bias"].raw_data == bias.tobytes()
     assert layer.multiply_adds == 4 * 3 * 16
+
+
+def test_what_training_left_in_a_quant_layer(tmp_path):
+    """Its coefficient where the blob says so; other blobs are kept as they are, for whoever knows them."""
+    text = IMAGE + layer_text("Quant", "x", "quant_param { quant_bits: 8 quant_en: 1 }", name="q")
+    layer = build(tmp_path, text, {"q": [np.array([1, -133], dtype=np.float32)]}).layers[-1]
+    assert layer.quantization == Quantization(inputs=("input",), bits=8, coefficients={"input": -133})
+    assert "coefficient -133" in layer.quantization_reason
+    assert len(layer.weights) == 1
+    for values in ([0, 0], [1, -133.5], [1, 1e9], [5.0], [1, 2, 3]):
+        model = build(tmp_path, text, {"q": [np.array(values, dtype=np.float32)]})
+        assert model.layers[-1].quantization == Quantization(inputs=("input",), bits=8)
+        np.testing.assert_array_equal(run_model(model, {"x": numbers(1, 3, 4, 4)})["q"], numbers(1, 3, 4, 4))
