@@ -18,6 +18,7 @@ EXIT_PASS, EXIT_GATE_FAILED, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED = 0, 1, 2, 7
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("gfpq_inspect.cli.compare:compare", "Compare a float network with its quantized form, layer by layer."),
+    "gate": ("gfpq_inspect.cli.gate:gate", "Hold a comparison against limits and a committed baseline, for CI."),
     "remedy": (
         "gfpq_inspect.cli.remedy:remedy",
         "Try remedies, and plan the fewest 16-bit layers that reach a target.",
@@ -143,4 +144,3 @@ def complain(message: str) -> None:
     """Write an error to standard error, each line of it marked."""
     for line in message.splitlines() or [""]:
         print(f"gfpq-inspect: error: {visible(line)}", file=sys.stderr)
-

@@ -48,4 +48,3 @@ def percent(share: float | None) -> str:
     if share != 0 and abs(share) < 0.001:
         return f"{share * 100:.1g} %"
     return f"{share * 100:.1f} %" if abs(share) < 0.1 else f"{share * 100:.0f} %"
-
