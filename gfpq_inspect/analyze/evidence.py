@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Point, PointEvidence
+from gfpq_inspect.analyze.calibrating import Calibrated
+from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Experiment, PointEvidence
 from gfpq_inspect.analyze.engine.quantizer import point_evidence
 from gfpq_inspect.analyze.engine.tensors import as_floating
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.result import Coefficient
+from gfpq_inspect.analyze.stored_coefficients import position_of
 from gfpq_inspect.analyze.weights import QuantizedWeight, WeightTable
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.quantize import Gfpq, GfpqParam, NumberFormat
@@ -21,29 +23,28 @@ from gfpq_inspect.quantize.uniform import Uniform
 
 
 def data_coefficients(
-    points: Sequence[Point],
+    experiment: Experiment,
     evidence: Sequence[PointEvidence],
-    deltas: Sequence[Any] | None,
-    magnitudes: Sequence[float] | None,
+    calibrated: Calibrated,
     names: Mapping[tuple[Side, str], str],
 ) -> list[Coefficient]:
     """A row for every layer and tensor that it reads, or hands on, quantized.
 
     Args:
-        points: The points.
+        experiment: What was run.
         evidence: One a point, over all samples.
-        deltas: Calibrated coefficients, or None where each sample has its own.
-        magnitudes: Largest magnitudes that the calibration saw, or None.
+        calibrated: Coefficient of every point, and what the calibration saw.
         names: Tensor names for people.
     """
     rows = []
-    for index, (point, seen) in enumerate(zip(points, evidence, strict=True)):
-        calibrated = deltas[index] if deltas is not None else None
+    layers = {(side, layer.key): layer for side, model in experiment.models.items() for layer in model.layers}
+    for index, (point, seen) in enumerate(zip(experiment.points, evidence, strict=True)):
+        coefficient = calibrated.deltas[index] if calibrated.deltas is not None else None
         tensor = names.get((point.side, point.value), point.value)
-        magnitude = float(magnitudes[index]) if magnitudes is not None else seen.magnitude
-        for layer in point.layers:
-            place = _Place(layer, tensor, "data", point.side)
-            rows.append(_row(place, point.format, point.bits, calibrated, seen=seen, magnitude=magnitude))
+        magnitude = float(calibrated.magnitudes[index]) if calibrated.magnitudes is not None else seen.magnitude
+        for key in point.layers:
+            place = _Place(key, tensor, "data", point.side, position_of(layers[point.side, key], point.value))
+            rows.append(_row(place, point.format, point.bits, coefficient, seen=seen, magnitude=magnitude))
     return rows
 
 
@@ -55,6 +56,7 @@ class _Place:
     tensor: str
     role: str
     side: Side
+    index: int = 0
 
 
 def _row(
@@ -83,6 +85,7 @@ def _row(
         layer=place.layer,
         tensor=place.tensor,
         role=place.role,
+        index=place.index,
         model=place.side.value,
         bits=bits,
         delta=coefficient if gfpq else None,
@@ -125,10 +128,10 @@ def _share(part: int, whole: int) -> float | None:
 def weight_coefficients(models: Mapping[Side, Model], weights: WeightTable) -> list[Coefficient]:
     """A row for every layer and weight that it quantizes."""
     return [
-        _weight_row(_Place(layer.key, name, "weight", side), entry)
+        _weight_row(_Place(layer.key, name, "weight", side, index), entry)
         for side, model in models.items()
         for layer in model.layers
-        for name, entry in weights.of_layer(side, layer).items()
+        for index, (name, entry) in enumerate(weights.of_layer(side, layer).items())
     ]
 
 

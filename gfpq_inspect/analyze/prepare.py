@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -13,10 +13,14 @@ from gfpq_inspect.analyze.findings.case import Snapshot
 from gfpq_inspect.analyze.groups import with_group_coefficients
 from gfpq_inspect.analyze.remedies.plan import apply_plan, read_plan
 from gfpq_inspect.analyze.request import ComparisonRequest
+from gfpq_inspect.analyze.stored_coefficients import StoredSet
+from gfpq_inspect.analyze.task_metrics import MetricLike, checked, find_metrics
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
 from gfpq_inspect.errors import InputError, UsageError
 from gfpq_inspect.inputs.callables import Values, open_values
+from gfpq_inspect.inputs.coefficients import read_coefficients
 from gfpq_inspect.inputs.feed_source import FeedSource
+from gfpq_inspect.inputs.labels import Labels
 from gfpq_inspect.inputs.opening import open_inputs
 from gfpq_inspect.inputs.options import InputOptions, resolve_input_shapes
 from gfpq_inspect.inputs.transform import with_prototxt_defaults
@@ -53,6 +57,13 @@ class ComparisonOptions:
         group_coefficients: One input coefficient a group of grouped convolutions.
         allow_missing: Layers without stored weights keep Caffe's filler values.
         allow_unknown_fields: Unknown prototxt fields are ignored.
+        labels: True classes: a file, 'beside' for those that come with the samples (folder names too), 'none', or None
+            for those that the samples' list or file holds.
+        task_outputs: Outputs whose largest value is the decision; empty to tell them from their values.
+        task_metrics: Task metrics: names of installed ones or 'python:module:attribute', or name to metric.
+        calibration: Samples for the coefficients, as `inputs`; empty for the same samples.
+        calibration_samples: Use the first so many of them.
+        load_coefficients: File of coefficients, instead of a calibration.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
     """
@@ -78,6 +89,12 @@ class ComparisonOptions:
     group_coefficients: bool = False
     allow_missing: bool = False
     allow_unknown_fields: bool = False
+    labels: str | Labels | None = None
+    task_outputs: Sequence[str] = ()
+    task_metrics: Sequence[str] | Mapping[str, MetricLike] = ()
+    calibration: Sequence[str] | Values = ()
+    calibration_samples: int | None = None
+    load_coefficients: Path | None = None
     command: str = ""
     timing: bool = True
 
@@ -129,6 +146,11 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
         view="folded" if options.fold else "as stored",
         master=history.master,
         snapshots=history.snapshots,
+        labels=_labels(options.labels, source),
+        task_outputs=tuple(options.task_outputs),
+        task_metrics=_task_metrics(options.task_metrics),
+        calibration=_calibration(options, first_model, preprocessing),
+        stored_coefficients=_stored_coefficients(options),
         command=options.command,
         timing=options.timing,
     )
@@ -143,6 +165,50 @@ def _source(inputs: Sequence[str] | Values, model: Model, preprocessing: InputOp
         return open_inputs([str(entry) for entry in inputs], model.inputs, preprocessing, batchable=model.batchable)
     values = cast(Values, inputs)
     return open_values(values, model.inputs, preprocessing, batchable=model.batchable, name="inputs")
+
+
+def _labels(given: str | Labels | None, source: FeedSource) -> Labels | None:
+    """True classes of the samples; those that nobody asked for are used where they can be classes, and else not."""
+    if given is None:
+        found = source.labels()
+        return None if found is None or found.guessed else replace(found, guessed=True)
+    if isinstance(given, Labels):
+        return given
+    if given == "none":
+        return None
+    if given == "beside":
+        found = source.labels()
+        if found is None:
+            raise InputError(
+                "no labels come with the samples; give --labels FILE, lines of 'path label', or a folder a class."
+            )
+        return replace(found, guessed=False)
+    return source.labels(Path(given))
+
+
+def _task_metrics(given: Sequence[str] | Mapping[str, MetricLike]) -> dict[str, MetricLike]:
+    if isinstance(given, Mapping):
+        return {name: checked(name, metric) for name, metric in given.items()}
+    return find_metrics(given)
+
+
+def _calibration(options: ComparisonOptions, model: Model, preprocessing: InputOptions) -> FeedSource | None:
+    """The calibration set, read and preprocessed as the evaluation set is."""
+    given = options.calibration
+    if isinstance(given, list | tuple) and not given:
+        if options.calibration_samples is not None:
+            raise UsageError("--calibration-samples says how many of --calibration to use; give --calibration.")
+        return None
+    if options.load_coefficients is not None:
+        raise UsageError("--load-coefficients takes the place of a calibration; leave --calibration out.")
+    return _source(given, model, replace(preprocessing, samples=options.calibration_samples))
+
+
+def _stored_coefficients(options: ComparisonOptions) -> StoredSet | None:
+    if options.load_coefficients is None:
+        return None
+    path = options.load_coefficients
+    return StoredSet(path.name, read_coefficients(path, bits=options.bits or 8))
 
 
 @dataclass(frozen=True)

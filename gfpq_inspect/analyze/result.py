@@ -135,7 +135,7 @@ class Coefficient:
     `block` is the 16-byte parameter block in hex. `delta` is None with per-sample coefficients, whose range then is
     `delta_low` to `delta_high`. Shares are of finite elements, `flushed_share` of the non-zero ones.
     Formats other than GFPQ have no `delta` (its range is 0 to 0) but, per tensor, `scale` and `zero_point`, and the
-    `sqnr_db` of the tensor against its quantized copy.
+    `sqnr_db` of the tensor against its quantized copy. `index` numbers the tensors that a layer quantizes in one role.
     """
 
     layer: str
@@ -158,6 +158,7 @@ class Coefficient:
     scale: float | None = None
     zero_point: int | None = None
     sqnr_db: float | None = None
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -338,6 +339,7 @@ class Run:
     engine: str
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    calibration_inputs: InputFacts | None = None  # where the data coefficients come from samples of their own
     number_format: str | None = None  # 'gfpq8', 'int8', ...; of what is simulated, not of a model that quantizes itself
 
 

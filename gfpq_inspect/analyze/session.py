@@ -19,6 +19,7 @@ from gfpq_inspect.analyze.batches import (
     run_in_order,
     stacking_holds,
 )
+from gfpq_inspect.analyze.calibrating import EACH_ITS_OWN, Calibrated, calibration_record, from_file, is_apart
 from gfpq_inspect.analyze.calibration import Calibration
 from gfpq_inspect.analyze.custom_metrics import CustomMeasurer, CustomScores
 from gfpq_inspect.analyze.details import layer_details, with_evidence
@@ -34,7 +35,7 @@ from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for, second_
 from gfpq_inspect.analyze.points import has_quant_layers, points_of, runs_as_it_is
 from gfpq_inspect.analyze.progress import Progress, Silence
 from gfpq_inspect.analyze.propagation import OriginVotes, multiply_adds_of_probes, propagation
-from gfpq_inspect.analyze.record import Clock, calibration_text, model_facts, versions
+from gfpq_inspect.analyze.record import Clock, model_facts, versions
 from gfpq_inspect.analyze.request import ComparisonRequest, check_request, format_of
 from gfpq_inspect.analyze.result import Coefficient, Finding, LayerRow, Result, Run
 from gfpq_inspect.analyze.rows import TableRow, table_rows
@@ -130,13 +131,13 @@ class _Session:
         with self._clock.phase("prepare"):
             setup = self._prepare()
         with one_thread_a_worker(request.workers):
-            deltas, magnitudes = self._calibrate(setup)
-            collected, partial = self._measure(setup, deltas)
+            calibrated = self._calibrate(setup)
+            collected, partial = self._measure(setup, calibrated.deltas)
         with self._clock.phase("judge"):
             table, experiment = setup.table, setup.experiment
             rows = judge_rows(layer_rows(table, collected, setup.facts, request.source.identities), self._rules)
             names = {(side, value): row.row.key for row in table for side, value in row.row.values.items()}
-            coefficients = data_coefficients(experiment.points, collected.evidence, deltas, magnitudes, names)
+            coefficients = data_coefficients(experiment, collected.evidence, calibrated, names)
             coefficients += weight_coefficients(self._models, experiment.weights)
             task = collected.task.result(self._rules.comparison.lane) if collected.task is not None else None
             judgement = judgement_with_task(judgement_of(rows, self._rules, partial=partial), task)
@@ -144,13 +145,14 @@ class _Session:
         findings: tuple[Finding, ...] = ()
         if not partial:  # who interrupts a run does not wait for another pass
             with self._clock.phase("diagnose"), one_thread_a_worker(request.workers):
-                case = self._case(setup, rows, coefficients, deltas)
+                case = self._case(setup, rows, coefficients, calibrated.deltas)
+                case = replace(case, seen=collected.evidence if is_apart(request) else None)
                 findings = diagnose(case, self._progress)
                 if self._look is not None:
                     self._look(case)
                 details = with_evidence(details, layer_details(case, request.source.identities), case.evidence.samples)
         return Result(
-            run=self._record(setup, collected.samples),
+            run=self._record(setup, collected.samples, calibrated),
             comparisons=self._comparisons,
             coverage=coverage_of(rows),
             judgement=judgement,
@@ -238,23 +240,31 @@ class _Session:
         size = max(1, min(size, share))
         return size if size > 1 and stacking_holds(engine, feeder) else 1
 
-    def _calibrate(self, setup: _Setup) -> tuple[list[Any] | None, list[float] | None]:
-        """Coefficients that cover the whole set; None where each sample has its own."""
+    def _calibrate(self, setup: _Setup) -> Calibrated:
+        """Coefficients that cover the whole set."""
+        request = self._request
         calibration = Calibration(setup.experiment.points)
-        if self._request.coefficients == "sample" or not self._quantized:
-            return None, None
+        if request.coefficients == "sample" or not self._quantized:
+            return EACH_ITS_OWN
         if not calibration.points:
-            return [], []
+            return Calibrated([], [])
+        stored = from_file(request, setup.experiment)
+        if stored is not None:
+            return stored
+        source, feeder = request.source, setup.feeder
+        if request.calibration is not None:
+            source = request.calibration
+            feeder = Feeder(source, self._models, self._input_names())
 
         def work(batch: Batch) -> NDArray[np.float64]:
             return calibration.look(setup.engine, batch.feeds, batch.samples)
 
         with self._clock.phase("calibrate"):
-            self._progress.phase("calibrating", self._request.source.count)
-            for batch, found in run_in_order(setup.feeder.batches(setup.batch), work, self._request.workers):
+            self._progress.phase("calibrating", source.count)
+            for batch, found in run_in_order(feeder.batches(setup.batch), work, request.workers):
                 calibration.add(found)
-                self._progress.advance(batch.samples, self._request.source.identities[batch.first])
-        return calibration.result(), calibration.magnitudes
+                self._progress.advance(batch.samples, source.identities[batch.first])
+        return Calibrated(calibration.result(), calibration.magnitudes)
 
     def _second_quantizes_itself(self) -> bool:
         return Side.SECOND in self._models and self._models[Side.SECOND].quantizes_itself
@@ -317,7 +327,7 @@ class _Session:
             return f"Each quantized layer also runs by itself, to tell its own error from what arrived: {cost} more."
         return f"Local errors are left out, they would take {cost} more; --isolate asks for them."
 
-    def _record(self, setup: _Setup, samples: int) -> Run:
+    def _record(self, setup: _Setup, samples: int, calibrated: Calibrated) -> Run:
         request = self._request
         notes = list(setup.pairing.notes) if setup.pairing is not None else []
         notes += request.dump.notes if request.dump is not None else ()
@@ -328,8 +338,10 @@ class _Session:
         ]
         if self._quantized and not self._isolate:
             notes.append(self._cost_text() if request.isolate is None else "Local errors were not asked for.")
+        notes += calibrated.notes
         facts = request.source.facts()
         second = request.second is not None and request.dump is None
+        text, calibration_inputs = calibration_record(request, quantized=self._quantized, second=second)
         return Run(
             tool_version=__version__,
             command=request.command,
@@ -338,9 +350,8 @@ class _Session:
             bits=None if self._format is None else self._format.bits,
             number_format=None if self._format is None else self._format.name,
             coefficients=request.coefficients,
-            calibration=calibration_text(
-                self._quantized, request.coefficients, request.source.count, second=second
-            ),
+            calibration=text,
+            calibration_inputs=calibration_inputs,
             view=request.view,
             engine=setup.engine.name,
             versions=versions(),

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from gfpq_inspect.analyze.custom_metrics import MetricFunction
 from gfpq_inspect.analyze.prepare import ComparisonOptions, build, prepare
 from gfpq_inspect.analyze.session import compare_networks
+from gfpq_inspect.analyze.task_metrics import MetricLike
 from gfpq_inspect.analyze.verdict import DEFAULT_THRESHOLD
 from gfpq_inspect.api.comparison import Comparison
 from gfpq_inspect.errors import UsageError
@@ -57,7 +58,10 @@ def compare(
     second: NetworkLike | None = None,
     *,
     inputs: InputLike | None = None,
-    labels: Sequence[int] | Array | None = None,
+    labels: Sequence[int] | Array | File | None = None,
+    task_metrics: Sequence[str] | Mapping[str, MetricLike] = (),
+    calibration: InputLike | None = None,
+    load_coefficients: File | None = None,
     format: FormatLike = "gfpq8",
     metrics: Mapping[str, MetricFunction] | None = None,
     first_structure: File | None = None,
@@ -79,7 +83,11 @@ def compare(
         inputs: Samples: files, folders or patterns (each perhaps as 'NAME=...'); an array [samples, ...]; a mapping
             from input name to array; or a function without arguments that gives an iterable of samples, the same ones
             at every call. None for seeded noise.
-        labels: True class of every sample, for the accuracy of each lane.
+        labels: True class of every sample, for the accuracy of each lane; or a file of them, or 'beside' for those that
+            come with the samples. None for those that stand in the samples' list or beside the data.
+        task_metrics: Metrics of the task: names of installed ones, or name to metric (`analyze.task_metrics`).
+        calibration: Samples that the coefficients come from, as `inputs`; None for the same samples.
+        load_coefficients: File of coefficients, instead of a calibration.
         format: What to simulate: a name ('gfpq8', 'gfpq16', 'int8', 'int8-per-channel', 'uint8', 'fp8-e4m3',
             'fp8-e5m2', or a plug-in's); an object with the attributes of `quantize.NumberFormat`; a function from a
             float array to its quantized copy, called with every tensor that would be quantized, one sample at a time,
@@ -123,18 +131,25 @@ def compare(
             judge=judge,
             fold=fold,
             workers=workers,
+            labels=_labels(labels),
+            task_metrics=task_metrics,
+            calibration=_inputs(calibration),
+            load_coefficients=None if load_coefficients is None else Path(load_coefficients),
             command="gfpq_inspect.compare(...)",
         )
     )
     request = replace(request, isolate=isolate, metrics=dict(metrics or {}))
-    if labels is not None:
-        classes = tuple(int(label) for label in labels)
-        request = replace(request, labels=Labels(classes, "labels"))
     return Comparison(compare_networks(request))
 
 
 def _network(given: NetworkLike) -> Path | Model:
     return given if isinstance(given, Model) else Path(given)
+
+
+def _labels(given: Sequence[int] | Array | File | None) -> str | Labels | None:
+    if given is None or isinstance(given, str | os.PathLike):
+        return None if given is None else os.fspath(given)
+    return Labels(tuple(int(label) for label in given), "labels")
 
 
 def _inputs(given: InputLike | None) -> Sequence[str] | Values:

@@ -27,12 +27,24 @@ class ReportFiles:
     full_histograms: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Write every code of every quantized tensor, for NumPy.")
     ] = None
+    save_coefficients: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the coefficients with their 16-byte blocks (JSON).")
+    ] = None
+    save_param_dict: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the coefficients of data as nnie.gfpq_param_dict.")
+    ] = None
     force: Annotated[bool, typer.Option("--force", help="Replace output files that exist.")] = False
 
     @property
     def outputs(self) -> dict[str, Path]:
         """Kind of report to file, of those that were asked for."""
-        wanted = {"json": self.json_file, "html": self.html_file, "csv": self.csv_file}
+        wanted = {
+            "json": self.json_file,
+            "csv": self.csv_file,
+            "coefficients": self.save_coefficients,
+            "param_dict": self.save_param_dict,
+            "html": self.html_file,
+        }
         return {kind: path for kind, path in wanted.items() if path is not None}
 
     @property
@@ -105,6 +117,10 @@ def renderer(kind: str, *, timing: bool) -> Callable[[Result], str]:
         from gfpq_inspect.report.html import render_html  # noqa: PLC0415
 
         return render_html
+    if kind in ("coefficients", "param_dict"):
+        from gfpq_inspect.report.coefficientfile import render_coefficients, render_param_dict  # noqa: PLC0415
+
+        return render_coefficients if kind == "coefficients" else render_param_dict
     from gfpq_inspect.report.csvfile import render_csv  # noqa: PLC0415
 
     return render_csv

@@ -221,9 +221,9 @@ def _read_param_dict(path: Path, tops: object, bits: int, role: str) -> Coeffici
 
 
 def _check_unique(path: Path, entries: Iterable[StoredCoefficient]) -> None:
-    seen: set[tuple[str, str, int]] = set()
+    seen: set[tuple[str, str, int, str]] = set()
     for one in entries:
-        key = (one.layer, one.role, one.index)
+        key = (one.layer, one.role, one.index, str(one.facts.get("model", "")))
         if key in seen:
             raise InputError(f"{path}: layer '{one.layer}' has two coefficients for {one.role} {one.index}; keep one")
         seen.add(key)

@@ -21,7 +21,7 @@ ROW_COLUMNS = (
     "quantized", "quantization_reason", "is_output", "verdict", "cause", "cause_reason", "multiply_adds", "source_line",
     "notes",
 )  # fmt: skip
-COEFFICIENT_COLUMNS = tuple(name for name in field_types(Coefficient) if name != "layer")
+COEFFICIENT_COLUMNS = tuple(name for name in field_types(Coefficient) if name not in {"layer", "index"})
 SCORE_DIGITS = 5
 
 

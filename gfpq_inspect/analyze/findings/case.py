@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.channels import ChannelEvidence, PointTable, Table
 from gfpq_inspect.analyze.dumps.comparison import DumpComparison
-from gfpq_inspect.analyze.engine.interface import Experiment, Point
+from gfpq_inspect.analyze.engine.interface import Experiment, Point, PointEvidence
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.result import Coefficient, LayerRow, Scores
 from gfpq_inspect.analyze.rows import TableRow
@@ -71,6 +71,7 @@ class Case:
         master: The float master of the second model, or None.
         snapshots: Earlier steps of its training, oldest first.
         view: 'as stored' or 'folded'.
+        seen: What quantizing did at every point over all samples, where the coefficients come from other samples.
         dump: Where a dump is compared.
     """
 
@@ -87,6 +88,7 @@ class Case:
     master: Model | None = None
     snapshots: Sequence[Snapshot] = ()
     view: str = "as stored"
+    seen: Sequence[PointEvidence] | None = None
     dump: DumpComparison | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
