@@ -21,6 +21,8 @@ from gfpq_inspect.quantize.kernels import CodeStatistics
 _OUTLIER_OCTAVES = 4.0
 _MOST_CHANNELS = 2048
 _MOST_BARS = 256
+_PARTS_OF_OCTAVE = 16
+_MOST_PARTS = 512
 
 Numbers = Sequence[float | None]
 
@@ -223,18 +225,27 @@ def _row(
 
 
 def codes_evidence(tensor: str, bits: int, histogram: NDArray[np.int64]) -> dict[str, Any]:
-    """Use of every code, int64 [2, codes]; 16 bit is shown by sixteenths of an octave."""
+    """Use of every code, int64 [2, codes]; 16 bit is shown by sixteenths of an octave, from the first that is used."""
     positive, negative = histogram
-    highest = gfpq_of(bits).highest_code
-    width = max(1, -(-len(positive) // _MOST_BARS))
+    grid = gfpq_of(bits)
+    width = 1 if len(positive) <= _MOST_BARS else grid.steps_per_octave // _PARTS_OF_OCTAVE
+    used = np.flatnonzero(positive + negative) if width > 1 else np.zeros(0, dtype=np.int64)
+    first, last = (int(used[0]) // width * width, int(used[-1]) + 1) if used.size else (0, len(positive))
+    while -(-(last - first) // width) > _MOST_PARTS:
+        width *= 2
+        first = first // width * width
+    parts = grid.steps_per_octave // width
+    fraction = {1: "octave", 16: "octave and sixteenth"}.get(parts, f"octave and {parts}th part")
     return {
         "tensor": tensor,
         "bits": bits,
         "codes_used": int(np.count_nonzero(histogram)),
-        "codes_total": 2 * highest + 1,
-        "binned_by": "code" if width == 1 else f"{width} codes",
-        "positive": _joined(positive, width),
-        "negative": _joined(negative, width),
+        "codes_total": 2 * grid.highest_code + 1,
+        "binned_by": "code" if width == 1 else fraction,
+        "first_code": first,
+        "codes_a_bar": width,
+        "positive": _joined(positive[first:last], width),
+        "negative": _joined(negative[first:last], width),
     }
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from gfpq_inspect.analyze.result import LayerRow, Result, Scores, Spread, Verdict
 from gfpq_inspect.report.codec import field_types
-from gfpq_inspect.report.figures import layer_figures, significant
+from gfpq_inspect.report.figures import significant
 from gfpq_inspect.report.jsonfile import dump
+from gfpq_inspect.report.layer_figures import layer_figures
 from gfpq_inspect.report.story import lanes_shown, worst_first
 
 LAYERS_A_CHUNK = 24

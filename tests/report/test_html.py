@@ -23,6 +23,7 @@ from gfpq_inspect.report.assets import chart_library, link_scripts, script_hash
 from gfpq_inspect.report.compare import compare_results
 from gfpq_inspect.report.html import CHART_SLOT, render_html, render_shell
 from gfpq_inspect.report.jsonfile import parse_result, read_result, render_json
+from gfpq_inspect.report.layer_figures import layer_figures
 from gfpq_inspect.report.layout import graph_layout
 from gfpq_inspect.report.page_details import details_block
 from tests.report import samples
@@ -199,7 +200,7 @@ def test_every_figure_is_one_that_plotly_accepts() -> None:
             values = [getattr(r.scores.get(result.judgement.comparison), metric, None) for r in result.layers]
             assert list(judged.y) == values or judged.name == "flagged"
         for evidence in list(result.details.get("layers", {}).values())[:12]:
-            for _, title, note, spec in figures.layer_figures(evidence):
+            for _, title, note, spec in layer_figures(evidence):
                 figures.figure(spec)
                 assert title
                 assert note.endswith(".")
@@ -207,12 +208,12 @@ def test_every_figure_is_one_that_plotly_accepts() -> None:
 
 def test_charts_need_no_part_of_the_evidence() -> None:
     evidence = samples.tiny().details["layers"]["conv1"]
-    everything = {identifier for identifier, *_ in figures.layer_figures(evidence)}
+    everything = {identifier for identifier, *_ in layer_figures(evidence)}
     assert everything == {"values-0", "errors", "density", "channels", "ranges", "codes"}
     for part in evidence:
-        left = figures.layer_figures({name: value for name, value in evidence.items() if name != part})
+        left = layer_figures({name: value for name, value in evidence.items() if name != part})
         assert {identifier for identifier, *_ in left} < everything or part == "worst"
-    assert figures.layer_figures({}) == []
+    assert layer_figures({}) == []
 
 
 def test_names_in_hover_text_are_escaped() -> None:
