@@ -170,8 +170,9 @@ class Comparison:
             'total').
         lane: Lane that is measured.
         reference: Lane that it is measured against.
-        kind: 'quantization', 'drift' or 'total'; for lanes that are not fed from the start also 'local', 'inherited' or
-            'fresh' (spec: metrics, section 4), with names such as 'local_both', 'inherited_both', 'fresh_both'.
+        kind: 'quantization', 'drift' or 'total'; with a dump 'simulation' (against our simulation) and 'reference' (in
+            float against the dump); for lanes that are not fed from the start also 'local', 'inherited' or 'fresh'
+            (spec: metrics, section 4), with names such as 'local_both', 'inherited_both', 'fresh_both'.
         title: For people, a few words.
     """
 
@@ -203,7 +204,7 @@ class LayerRow:
         is_output: A network output.
         scores: Comparison name to scores.
         verdict: Judged on the comparison named in `Judgement.comparison`.
-        cause: For a flagged row: 'data', 'weights', 'mixed', 'drift', 'non-finite', 'unmatched'.
+        cause: For a flagged row: 'data', 'weights', 'mixed', 'drift', 'dump', 'non-finite', 'unmatched'.
         cause_reason: One sentence.
         isolation: First model's, from data / weight / both.
         tuned_isolation: Second model's, from tuned_data / tuned_weight / tuned.

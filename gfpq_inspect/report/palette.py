@@ -35,6 +35,8 @@ LANE_COLOURS = {
     "tuned_weight": WEIGHT,
     "tuned": TUNED,
     "tuned_float": DRIFT,
+    "dump": TUNED,
+    "second_dump": TUNED,
 }
 LANE_DASHES = {"data": "dot", "weight": "dash", "tuned_data": "dot", "tuned_weight": "dash"}
 

@@ -15,11 +15,12 @@ CAUSE_WORDS = {
     "weights": "quantizing its weights",
     "mixed": "data and weights together",
     "drift": "training (drift)",
+    "dump": "something else than precision",
     "non-finite": "NaN or infinite values",
     "unmatched": "a layer without partner",
 }
 SEVERITIES = ("error", "warning", "note", "passed", "not applicable")
-RANKING_KINDS = {"quantization", "drift", "total"}
+RANKING_KINDS = {"quantization", "drift", "total", "simulation", "reference"}
 NAME_WIDTH = 60
 
 

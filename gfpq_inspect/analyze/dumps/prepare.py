@@ -144,7 +144,10 @@ def _matched(
         )
 
     def find() -> int | None:
-        readings = [(entry.name, input_reading(model, entry, dump)) for entry in model.inputs]
+        try:
+            readings = [(entry.name, input_reading(model, entry, dump)) for entry in model.inputs]
+        except InputError:
+            return None
         known = [(name, reading) for name, reading in readings if reading is not None]
         return sample_that_matches(known, source.batches(1, shapes))
 

@@ -70,9 +70,9 @@ def _pair_rows(pairs: PairedDumps) -> list[TableRow]:
         word = Unmatched("first", layer.key, reason, understood=False)
         rows.append(TableRow(Row(layer.key, {Side.FIRST: layer.outputs[0]}), {Side.FIRST: layer}, "", word))
     for side_index, left in pairs.left:
-        if not left.understood:
+        if left.tensor.is_output or not left.understood:
             side = (Side.FIRST, Side.SECOND)[side_index]
             layer = dump_layer(left.tensor)
-            word = Unmatched(side.value, layer.key, left.reason, understood=False)
+            word = Unmatched(side.value, layer.key, left.reason, left.understood)
             rows.append(TableRow(Row(layer.key, {side: layer.outputs[0]}), {side: layer}, "", word))
     return rows

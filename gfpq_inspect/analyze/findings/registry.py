@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 
+from gfpq_inspect.analyze.dumps.comparison import DumpRole
 from gfpq_inspect.analyze.findings import (
     accumulation,
     batch_norm,
@@ -16,6 +17,17 @@ from gfpq_inspect.analyze.findings import (
     bit_width,
     channel_order,
     dead_tensor,
+    dump_bits,
+    dump_constant,
+    dump_departure,
+    dump_folded,
+    dump_gain,
+    dump_image,
+    dump_input,
+    dump_layout,
+    dump_names,
+    dump_overflow,
+    dump_small_head,
     float_master,
     float_reference,
     folded,
@@ -88,6 +100,21 @@ CHECKS: tuple[Check, ...] = (
 )
 """The checks of this package, in the order of the tree."""
 
+DUMP_CHECKS: tuple[Check, ...] = (
+    dump_names.CHECK,
+    dump_layout.CHECK,
+    dump_folded.CHECK,
+    dump_image.CHECK,
+    dump_input.CHECK,
+    dump_bits.CHECK,
+    dump_departure.CHECK,
+    dump_constant.CHECK,
+    dump_overflow.CHECK,
+    dump_small_head.CHECK,
+    dump_gain.CHECK,
+)
+"""The checks of dumps, which only look where a dump is compared."""
+
 _SILENCED_BY = frozenset({Group.COMPARABILITY, Group.FLOAT_REFERENCE, Group.PREPROCESSING})
 _SEVERITIES = ("error", "warning", "note", "passed", "not applicable")
 
@@ -126,13 +153,21 @@ def run_checks(case: Case, checks: Sequence[Check] | None = None) -> tuple[Findi
         A finding a check: errors and warnings in the order of the tree, then notes, then what passed, then what did not
         apply.
     """
-    ordered = all_checks() if checks is None else tuple(checks)
+    ordered = _checks_for(case) if checks is None else tuple(checks)
     found = [(check, _finding(check, case)) for check in ordered]
     found = _without_general_blame(found)
     culprit = next((entry for entry in found if entry[0].group in _SILENCED_BY and entry[1].severity == "error"), None)
     if culprit is not None:
         found = [(check, _silenced(check, finding, culprit[0], culprit[1])) for check, finding in found]
     return tuple(finding for _, finding in sorted(found, key=lambda entry: _rank(entry[1])))
+
+
+def _checks_for(case: Case) -> tuple[Check, ...]:
+    """Those of dumps only where there is one, and no others where nothing but dumps is compared."""
+    if case.dump is None:
+        return all_checks()
+    networks = () if case.dump.role is DumpRole.BOTH else all_checks()
+    return tuple(sorted((*DUMP_CHECKS, *networks), key=lambda check: check.group))
 
 
 def _finding(check: Check, case: Case) -> Finding:

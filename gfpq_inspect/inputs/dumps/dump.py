@@ -35,11 +35,13 @@ class DumpTensor:
         name: As the files call it, untrusted text: layer, and output or input where they say so.
         file_name: What the names of its files say.
         stored: One a sample, in the dump's order; None for a sample that lacks it.
+        code_bits: 8 or 16 where the dump holds its GFPQ codes too, from their number of digits.
     """
 
     name: str
     file_name: FileName
     stored: tuple[StoredTensor | None, ...]
+    code_bits: int | None = None
 
     @property
     def layer(self) -> str:

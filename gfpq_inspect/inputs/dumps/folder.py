@@ -213,8 +213,25 @@ def _one_each(found: Sequence[_Found]) -> dict[tuple[str, Role, int], _Found]:
     return chosen
 
 
+def _code_widths(found: Sequence[_Found]) -> dict[tuple[str, Role, int], int]:
+    """Bits of GFPQ codes by their number of digits."""
+    widths = {}
+    for entry in found:
+        if entry.file_name.encoding is Encoding.CODES and entry.file_name.role is not Role.PARAMETER:
+            try:
+                with entry.path.open("rb") as stream:
+                    word = stream.read(64).split()
+            except OSError:
+                continue
+            digits = len(word[0].removeprefix(b"0x")) if word else 0
+            if digits in (2, 4):
+                widths[entry.key] = 4 * digits
+    return widths
+
+
 def _tensors(samples: Mapping[str, Sequence[_Found]], store: ValueStore) -> Iterable[DumpTensor]:
     by_sample = [_one_each(found) for found in samples.values()]
+    widths = [_code_widths(found) for found in samples.values()]
     every = {key: entry for entries in reversed(by_sample) for key, entry in entries.items()}
     for key in sorted(every, key=lambda key: (natural(key[0]), key[1] != Role.OUTPUT, key[2])):
         said = every[key].file_name
@@ -224,7 +241,7 @@ def _tensors(samples: Mapping[str, Sequence[_Found]], store: ValueStore) -> Iter
         plain = said.tool == "numpy" and _is_plain(every[key], key)
         name = key[0] if plain else f"{key[0]}_{key[1]}{key[2]}"
         stored = tuple(_read(entries[key], store) if key in entries else None for entries in by_sample)
-        yield DumpTensor(name, said, stored)
+        yield DumpTensor(name, said, stored, next((codes[key] for codes in widths if key in codes), None))
 
 
 def _is_plain(found: _Found, key: tuple[str, Role, int]) -> bool:

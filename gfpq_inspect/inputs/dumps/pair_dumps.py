@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ from gfpq_inspect.inputs.dumps.match import Left
 from gfpq_inspect.inputs.dumps.names import Role
 from gfpq_inspect.inputs.dumps.values import Reading, delta_that_fits, is_codes
 from gfpq_inspect.models.pair import plain_name
+
+_ALIKE = 0.6
+"""Names that are as like as this may be those of one layer."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,14 @@ def pair_dumps(first: Dump, second: Dump) -> PairedDumps:
     pairs: list[PairedTensors] = []
     broken: list[tuple[DumpTensor, DumpTensor, str]] = []
     left: list[tuple[int, Left]] = []
+    alone: list[DumpTensor] = []
     for tensor in first.tensors:
         if tensor.file_name.role is Role.PARAMETER:
             left.append((0, Left(tensor, "parameters of a layer, not what it made", understood=True)))
             continue
         partner = _partner(tensor, free)
         if partner is None:
-            left.append((0, _alone(tensor, second)))
+            alone.append(tensor)
             continue
         free.remove(partner)
         paired = _readings(tensor, partner)
@@ -72,7 +77,8 @@ def pair_dumps(first: Dump, second: Dump) -> PairedDumps:
             broken.append((tensor, partner, paired))
         else:
             pairs.append(paired)
-    left += [(1, _alone(tensor, first)) for tensor in free]
+    left += [(0, _alone(tensor, second, free)) for tensor in alone]
+    left += [(1, _alone(tensor, first, alone)) for tensor in free]
     left += [
         (1, Left(tensor, "parameters of a layer, not what it made", understood=True))
         for tensor in second.tensors
@@ -96,13 +102,17 @@ def _partner(tensor: DumpTensor, free: list[DumpTensor]) -> DumpTensor | None:
     return None
 
 
-def _alone(tensor: DumpTensor, other: Dump) -> Left:
-    names = {plain_name(entry.layer): entry.name for entry in other.tensors if entry.layer}
-    close = difflib.get_close_matches(plain_name(tensor.layer), list(names), n=1, cutoff=0.5) if tensor.layer else []
+def _alone(tensor: DumpTensor, other: Dump, others: Sequence[DumpTensor]) -> Left:
+    """What only one dump has: nobody dumps every layer, but one that looks renamed is told."""
     text = f"not in the dump {other.name}"
-    if close:
-        return Left(tensor, f"{text}; the nearest name there is '{names[close[0]]}'", nearest=names[close[0]])
-    return Left(tensor, text)
+    if tensor.problem:
+        return Left(tensor, tensor.problem)
+    names = {plain_name(entry.layer): entry.name for entry in others if entry.layer and entry.is_output}
+    close = difflib.get_close_matches(plain_name(tensor.layer), list(names), n=1, cutoff=_ALIKE)
+    if not (tensor.is_output and tensor.layer and close):
+        return Left(tensor, text, understood=True)
+    told = f"{text}; the nearest name without a partner there is '{names[close[0]]}'"
+    return Left(tensor, told, nearest=names[close[0]])
 
 
 def _readings(one: DumpTensor, other: DumpTensor) -> PairedTensors | str:
