@@ -142,9 +142,10 @@ def optimised_base(model: Model, shapes: Mapping[str, Sequence[int]], constants:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "optimised.onnx"
         options = optimiser_options(file)
-        data = hand_over(shown, tensors_of(model.graph), options)
+        data, kept = hand_over(shown, tensors_of(model.graph), options)
         try:
             onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            del kept  # only now: the session reads the arrays where they are
             optimised = onnx.load_model(str(file))
         except Exception as error:  # its refusals are of many classes
             raise NotMerged(f"it is not optimised as a whole ({' '.join(str(error).split())[:200]})") from error

@@ -53,16 +53,22 @@ def shell_of(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def hand_over(
     model: onnx.ModelProto, initializers: Mapping[str, Array], options: onnxruntime.SessionOptions
-) -> bytes:
+) -> tuple[bytes, list[Array]]:
     """Serialize a model whose initializers are arrays; large ones go through the options.
+
+    ONNX Runtime reads the large arrays where they are, without holding them.
 
     Args:
         model: Without initializers; gets them.
         initializers: Those that are used are taken.
-        options: Hold the large arrays afterwards.
+        options: Know of the large arrays afterwards.
+
+    Returns:
+        The model, and the arrays that must outlive every session made of it.
     """
     used = {name for node in model.graph.node for name in node.input}
-    names, values = [], []
+    names: list[str] = []
+    kept: list[Array] = []
     for name, array in initializers.items():
         if name not in used:
             continue
@@ -77,7 +83,8 @@ def hand_over(
         for key, text in (("location", "memory"), ("offset", "0"), ("length", str(array.nbytes))):
             tensor.external_data.add(key=key, value=text)
         names.append(name)
-        values.append(onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))
+        kept.append(np.ascontiguousarray(array))
     if names:
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in kept]
         options.add_external_initializers(names, values)
-    return model.SerializeToString()
+    return model.SerializeToString(), kept

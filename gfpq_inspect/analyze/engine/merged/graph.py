@@ -93,7 +93,7 @@ class Graph:
         self._points = points
         self._samples = samples
         options = _options()
-        data = hand_over(_written(woven, bases, inputs), woven.initializers, options)
+        data, self._arrays = hand_over(_written(woven, bases, inputs), woven.initializers, options)
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its refusals are of many classes
