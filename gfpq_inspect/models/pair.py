@@ -7,53 +7,35 @@ where names share nothing, by graph order. Every pairing that does not rest on e
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gfpq_inspect.errors import ModelError, Problem
+from gfpq_inspect.models.layer_identity import (
+    canonical_type,
+    known_reason,
+    may_pair,
+    name_differs,
+    output_agrees,
+    plain_name,
+    plain_outputs,
+    type_differs,
+)
 from gfpq_inspect.models.model import Layer, LayerKind, Model, ModelInput
 
-_SUFFIXES = ("_report", "_hp", "_cpu")
-
-_CANONICAL_TYPES = {
-    "Conv": "Convolution",
-    "FusedConv": "Convolution",
-    "com.microsoft.FusedConv": "Convolution",
-    "QLinearConv": "Convolution",
-    "ConvInteger": "Convolution",
-    "DepthwiseConvolution": "Convolution",
-    "DepthwiseConv": "Convolution",
-    "ConvolutionDepthwise": "Convolution",
-    "FQConvolution": "Convolution",
-    "ConvTranspose": "Deconvolution",
-    "Gemm": "InnerProduct",
-    "MatMul": "InnerProduct",
-    "QGemm": "InnerProduct",
-    "com.microsoft.QGemm": "InnerProduct",
-    "QLinearMatMul": "InnerProduct",
-    "FQInnerProduct": "InnerProduct",
-    "MaxPool": "Pooling",
-    "AveragePool": "Pooling",
-    "GlobalAveragePool": "Pooling",
-    "GlobalMaxPool": "Pooling",
-    "BatchNormalization": "BatchNorm",
-    "Relu": "ReLU",
-    "LeakyRelu": "ReLU",
-    "PRelu": "PReLU",
-    "Elu": "ELU",
-    "Tanh": "TanH",
-    "Abs": "AbsVal",
-    "Transpose": "Permute",
-    "Split": "Slice",
-    "InstanceNormalization": "MVN",
-}
-"""Types that different frameworks and forks give to what is the same layer."""
+__all__ = [
+    "Pair",
+    "Pairing",
+    "Unmatched",
+    "canonical_type",
+    "finish_pairing",
+    "pair_inputs",
+    "pair_layers",
+    "plain_name",
+]
 
 _AFFINE_TYPES = frozenset({"BatchNorm", "Scale", "Bias"})
 _WEIGHTED_TYPES = frozenset({"Convolution", "Deconvolution", "InnerProduct"})
-_TRAINING_TYPES = re.compile(r"Loss$|^Accuracy$|^Silence$|^ArgMax$|DetectionEvaluate$|^Softmax.*Loss")
-_DATA_TYPES = re.compile(r"Data$|^Input$|DataLayer$")
 
 
 @dataclass(frozen=True)
@@ -103,21 +85,6 @@ class Pairing:
     pairs: tuple[Pair, ...]
     unmatched: tuple[Unmatched, ...]
     notes: tuple[str, ...] = ()
-
-
-def plain_name(name: str) -> str:
-    """A name without NNIE's suffixes and with special characters as tools write them ('/' and others become '_')."""
-    text = re.sub(r"[^0-9A-Za-z_]", "_", name)
-    while True:
-        suffix = next((one for one in _SUFFIXES if text.endswith(one) and len(text) > len(one)), None)
-        if suffix is None:
-            return text
-        text = text.removesuffix(suffix)
-
-
-def canonical_type(layer: Layer) -> str:
-    """The layer's type, the same for all frameworks and forks."""
-    return _CANONICAL_TYPES.get(layer.type, layer.type)
 
 
 def pair_inputs(first: Sequence[ModelInput], second: Sequence[ModelInput], file: str | None = None) -> dict[str, str]:
@@ -238,11 +205,11 @@ class _Pairer:
         """Pair by name, strictest rule first; the i-th of one name with the i-th of the other."""
         rules: tuple[tuple[Callable[[Layer], object], Callable[[Layer, Layer], str]], ...] = (
             (lambda layer: (layer.name, canonical_type(layer)), lambda _one, _other: ""),
-            (lambda layer: layer.name, _type_differs),
-            (lambda layer: (plain_name(layer.name), canonical_type(layer)), _name_differs),
-            (lambda layer: plain_name(layer.name), _name_differs),
-            (lambda layer: (layer.blob_names[:1], canonical_type(layer)), _output_agrees),
-            (lambda layer: (_plain_outputs(layer), canonical_type(layer)), _output_agrees),
+            (lambda layer: layer.name, type_differs),
+            (lambda layer: (plain_name(layer.name), canonical_type(layer)), name_differs),
+            (lambda layer: plain_name(layer.name), name_differs),
+            (lambda layer: (layer.blob_names[:1], canonical_type(layer)), output_agrees),
+            (lambda layer: (plain_outputs(layer), canonical_type(layer)), output_agrees),
         )
         for key, reason in rules:
             waiting: dict[object, list[Layer]] = {}
@@ -250,7 +217,7 @@ class _Pairer:
                 waiting.setdefault(key(layer), []).append(layer)
             for layer in self._open(0):
                 candidates = waiting.get(key(layer), [])
-                other = next((entry for entry in candidates if _may_pair(layer, entry)), None)
+                other = next((entry for entry in candidates if may_pair(layer, entry)), None)
                 if other is not None:
                     candidates.remove(other)
                     self._join(layer, other, reason(layer, other))
@@ -342,7 +309,7 @@ class _Pairer:
             last = self._folded[side][layer.key]
             reason = f"folded in the other model; its effect is compared at '{self._by_key[side][last].name}'"
             return Unmatched(name, layer.key, reason, understood=True, folded_into=last)
-        known = self._explained.get((side, layer.key)) or _known_reason(layer)
+        known = self._explained.get((side, layer.key)) or known_reason(layer)
         if known is not None:
             return Unmatched(name, layer.key, known, understood=True)
         if canonical_type(layer) in _AFFINE_TYPES and self._follows_paired(side, layer):
@@ -372,37 +339,3 @@ class _Pairer:
                 return False
             current = previous
         return False
-
-
-def _known_reason(layer: Layer) -> str | None:
-    """Why a layer may be missing on the other side without a difference to the result."""
-    if layer.kind is LayerKind.QUANT:
-        return "a quantization point, which the other model does not have"
-    if layer.kind is LayerKind.INPUT or _DATA_TYPES.search(layer.type):
-        return "a data layer"
-    if layer.kind is LayerKind.IDENTITY:
-        return f"{layer.type} changes nothing at inference"
-    if _TRAINING_TYPES.search(layer.type):
-        return f"{layer.type} serves training and testing only"
-    return None
-
-
-def _may_pair(one: Layer, other: Layer) -> bool:
-    return (one.kind is LayerKind.QUANT) == (other.kind is LayerKind.QUANT)
-
-
-def _type_differs(one: Layer, other: Layer) -> str:
-    return f"by name; its type is {one.type} in the first and {other.type} in the second model"
-
-
-def _name_differs(one: Layer, other: Layer) -> str:
-    reason = f"called '{other.name}' in the second model"
-    return reason if canonical_type(one) == canonical_type(other) else f"{reason}, of type {other.type}"
-
-
-def _output_agrees(_one: Layer, other: Layer) -> str:
-    return f"by the name of its output; the layer is called '{other.name}' in the second model"
-
-
-def _plain_outputs(layer: Layer) -> Iterable[str]:
-    return tuple(plain_name(name) for name in layer.blob_names[:1])

@@ -12,8 +12,9 @@ from gfpq_inspect.errors import ModelError, Problem
 from gfpq_inspect.models.model import Layer, LayerKind, Model, ModelInput, Origin
 from gfpq_inspect.models.onnx.names import names_read
 from gfpq_inspect.models.onnx.normalize import normalize
-from gfpq_inspect.models.onnx.quantized import QuantizedView, float_view
+from gfpq_inspect.models.onnx.quantized import float_view
 from gfpq_inspect.models.onnx.quantized_layers import annotated, view_notes
+from gfpq_inspect.models.onnx.quantized_view import QuantizedView
 from gfpq_inspect.models.onnx.read import load
 from gfpq_inspect.models.onnx.shapes import infer_shapes, multiply_adds
 from gfpq_inspect.models.place_onnx import quantization_of

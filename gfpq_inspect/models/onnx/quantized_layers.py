@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gfpq_inspect.models.model import Layer, LayerKind, Quantization
-from gfpq_inspect.models.onnx.quantized import QuantizedView
+from gfpq_inspect.models.onnx.quantized_view import QuantizedView
 
 
 def annotated(layers: list[Layer], view: QuantizedView) -> list[Layer]:
