@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gfpq_inspect.cli.remedy:remedy",
         "Try remedies, and plan the fewest 16-bit layers that reach a target.",
     ),
+    "diff": ("gfpq_inspect.cli.diff:diff", "Tell what got better, worse, new and gone between two saved results."),
     "report": ("gfpq_inspect.cli.report:report", "Render a saved result again: HTML, CSV, Markdown and more."),
     "show": ("gfpq_inspect.cli.show:show", "Print a saved result, or one layer of it."),
     "layers": ("gfpq_inspect.cli.layers:layers", "List a network's layers and what NNIE quantizes."),

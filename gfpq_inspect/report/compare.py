@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from gfpq_inspect.analyze.result import LayerRow, Result, Scores, Verdict
+from gfpq_inspect.analyze.result import LayerRow, Result, Scores, Status, Verdict
 from gfpq_inspect.report.text import plural
 
 NOTICEABLE_DB = 0.5
@@ -33,9 +34,18 @@ class Delta:
     @property
     def direction(self) -> str:
         """'better', 'worse' or 'same'; below half a decibel is the same."""
-        if self.sqnr_change_db is None or abs(self.sqnr_change_db) < NOTICEABLE_DB:
+        return self.direction_by(NOTICEABLE_DB)
+
+    def direction_by(self, noticeable_db: float) -> str:
+        """'better', 'worse' or 'same'; an exact layer is better than any decibels, one with NaN worse.
+
+        Args:
+            noticeable_db: Smallest change of the SQNR that counts.
+        """
+        before, after = quality_db(self.before), quality_db(self.after)
+        if before is None or after is None or before == after or abs(after - before) < noticeable_db:
             return "same"
-        return "better" if self.sqnr_change_db > 0 else "worse"
+        return "better" if after > before else "worse"
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,18 @@ class Difference:
     new: tuple[str, ...]
     gone: tuple[str, ...]
     sentences: tuple[str, ...]
+
+
+def quality_db(scores: Scores) -> float | None:
+    """The SQNR where there is one; infinite for equal tensors, minus infinite for NaN and noise without a signal.
+
+    None where nothing can be said: integers, layers that were skipped.
+    """
+    if scores.nonfinite_reference or scores.nonfinite_test or scores.status is Status.REF_ZERO:
+        return -math.inf
+    if scores.sqnr_db is None and scores.status in (Status.EXACT, Status.BOTH_ZERO):
+        return math.inf
+    return scores.sqnr_db
 
 
 def common_comparison(result: Result, baseline: Result) -> str:
