@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gfpq_inspect.analyze.result import Coefficient, Isolation, LayerRow, Scores, Spread
-from gfpq_inspect.report.codec import DecodeError, decoder, describe, encode, field_types, split_optional
+from gfpq_inspect.report.codec import DecodeError, decoder, describe, encode, encoder, field_types, split_optional
 
 NESTED_ROW_FIELDS = ("scores", "isolation", "tuned_isolation")
 SPREAD_FIELDS = ("cosine_spread", "sqnr_db_spread", "norm_ratio_spread")
@@ -118,7 +118,8 @@ def encode_columns(
     columns: dict[str, list[Any]] = {}
     for name in names:
         hint = field_types(cls)[name]
-        values = [None if item is None else encode(hint, getattr(item, name), f"{place}.{name}") for item in items]
+        write, where = encoder(hint), f"{place}.{name}"
+        values = [None if item is None else write(getattr(item, name), where) for item in items]
         default = default_of(cls, name)
         present = [value for item, value in zip(items, values, strict=True) if item is not None]
         if default is not dataclasses.MISSING and all(value == default for value in present):
