@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,8 @@ from gfpq_inspect.report.jsonfile import read_result, render_json
 if TYPE_CHECKING:
     import pandas
     import plotly.graph_objects
+
+    from gfpq_inspect.gate.outcome import GateReport
 
 
 class Comparison:
@@ -149,6 +153,35 @@ class Comparison:
             raise UsageError(f"{target}: the suffix says what to write; give .json, .html, .csv, .md or .parquet.")
         write_atomically(target, text, overwrite=overwrite)
         return target
+
+    def gate(
+        self,
+        limits: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        *,
+        today: datetime.date | None = None,
+    ) -> GateReport:
+        """Hold the comparison against limits, as `gfpq-inspect gate` does.
+
+        Args:
+            limits: A configuration file; or what would stand in its `gate` table, such as `{"cosine": 0.98}`; or None
+                for the gfpq-inspect.toml or pyproject.toml of the current folder or above.
+            today: The day that allowances are held against; today (UTC) by default.
+
+        Returns:
+            Every check with its outcome. It is true where the gate passes: `assert comparison.gate()`.
+
+        Raises:
+            UsageError: There are no limits, or one has no meaning or can never fail.
+            InputError: The baseline that they name is missing or damaged.
+        """
+        from gfpq_inspect.gate.baseline import read_baseline  # noqa: PLC0415  (rarely wanted)
+        from gfpq_inspect.gate.configuration import open_settings  # noqa: PLC0415
+        from gfpq_inspect.gate.judge import judge  # noqa: PLC0415
+
+        settings = open_settings(limits)
+        baseline = read_baseline(settings.baseline.file) if settings.baseline is not None else None
+        day = today if today is not None else datetime.datetime.now(datetime.UTC).date()
+        return judge(self._result, settings, today=day, baseline=baseline)
 
     def __repr__(self) -> str:
         return f"<Comparison of {len(self._result.layers)} layer outputs: {self._result.judgement.sentence}>"

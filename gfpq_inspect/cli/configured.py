@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FIRST, SECOND = "float", "quant"
 DATA_SUFFIXES = (".npy", ".npz", ".binaryproto")
 NUMBERS = ("mean", "scale")
+SAMPLES = ("input", "calibration")
 
 
 def option_names() -> dict[str, str]:
@@ -82,13 +83,15 @@ def _value(table: Table, key: str, hint: Any, folder: Path) -> Any:
     if Path in kinds:
         return folder / table.get(key, str, "")
     if any(typing.get_origin(kind) is list for kind in kinds):
-        return [_located(text, folder) if key == "input" else text for text in table.texts(key)]
+        return [_located(text, folder) if key in SAMPLES else text for text in table.texts(key)]
     if key in NUMBERS and isinstance(value, list):
         return ",".join(f"{table.checked_number(key, number):.17g}" for number in value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:.17g}" if isinstance(value, float) else str(value)
     text = table.get(key, str, "")
-    return str(folder / text) if text.lower().endswith(DATA_SUFFIXES) else text
+    # A text may be a file or not ('104,117,123', 'beside'); one that is there, or is called like one, is.
+    is_file = text.lower().endswith(DATA_SUFFIXES) or (text and (folder / text).is_file())
+    return str(folder / text) if is_file else text
 
 
 def _located(text: str, folder: Path) -> str:

@@ -60,12 +60,10 @@ class Gate:
 
     Attributes:
         settings: What it was told.
-        file: Where that stands.
         baseline: The committed baseline, or None.
     """
 
     settings: GateSettings
-    file: Path
     baseline: Baseline | None
 
 
@@ -78,15 +76,9 @@ def open_gate(given: GateArguments) -> Gate:
         OutputError: The baseline could not be written.
     """
     from gfpq_inspect.gate.baseline import read_baseline  # noqa: PLC0415  (imported when the command runs)
-    from gfpq_inspect.gate.configuration import find_configuration, read_configuration  # noqa: PLC0415
+    from gfpq_inspect.gate.configuration import open_settings  # noqa: PLC0415
 
-    file = given.config or find_configuration(Path.cwd())
-    if file is None:
-        raise UsageError(
-            "there are no limits: write [tool.gfpq-inspect.gate] into pyproject.toml, or [gate] into "
-            "gfpq-inspect.toml, in this folder or above; or name a file with --config"
-        )
-    settings = read_configuration(file)
+    settings = open_settings(given.config)
     baseline = None
     if settings.baseline is None:
         if given.update_baseline:
@@ -95,7 +87,7 @@ def open_gate(given: GateArguments) -> Gate:
         check_writable(settings.baseline.file, overwrite=True)
     else:
         baseline = read_baseline(settings.baseline.file)
-    return Gate(settings, file, baseline)
+    return Gate(settings, baseline)
 
 
 def close_gate(
@@ -194,7 +186,7 @@ def _places(gate: Gate, result: Result, models: Mapping[str, Path]) -> Places:
                 structures[facts.role] = shown
     baseline = gate.settings.baseline
     return Places(
-        configuration=_in_repository(gate.file),
+        configuration=_in_repository(gate.settings.file) if gate.settings.file is not None else "",
         structures=structures,
         baseline=_in_repository(baseline.file) if baseline is not None else "",
     )

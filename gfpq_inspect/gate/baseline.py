@@ -40,7 +40,7 @@ class Baseline:
     Attributes:
         comparison: Name of the comparison that was judged.
         models: 'first' and perhaps 'second' to SHA-256 by part of the model.
-        data: SHA-256 of the input.
+        data: 'input', and 'calibration' where it was apart, to SHA-256.
         setup: Name to text: format, coefficients, view, preprocessing.
         layers: Row key to metric to value; the SQNR of equal tensors is `EXACT`.
         task: Output to metric to value.
@@ -48,7 +48,7 @@ class Baseline:
 
     comparison: str
     models: Mapping[str, Mapping[str, str]]
-    data: str
+    data: Mapping[str, str]
     setup: Mapping[str, str]
     layers: Mapping[str, Mapping[str, float | str]]
     task: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def baseline_of(result: Result, comparison: str) -> Baseline:
     return Baseline(
         comparison=comparison,
         models={model.role: _hashes(model) for model in result.run.models},
-        data=result.run.inputs.sha256,
+        data=_data(result),
         setup=_setup(result),
         layers=layers,
         task={output.output: found for output in task if (found := _task_entry(output, lane))},
@@ -85,6 +85,12 @@ def baseline_of(result: Result, comparison: str) -> Baseline:
 
 def _hashes(model: ModelFacts) -> dict[str, str]:
     return dict(sorted(model.sha256.items()))
+
+
+def _data(result: Result) -> dict[str, str]:
+    calibration = result.run.calibration_inputs
+    apart = {"calibration": calibration.sha256} if calibration is not None else {}
+    return {"input": result.run.inputs.sha256, **apart}
 
 
 def _setup(result: Result) -> dict[str, str]:
@@ -213,7 +219,7 @@ class _Reader:
         return Baseline(
             comparison=self._text(document.get("comparison"), "comparison"),
             models={role: self._texts(models, role, f"models.{role}") for role in models},
-            data=self._text(document.get("data"), "data"),
+            data=self._texts(document, "data", "data"),
             setup=self._texts(document, "setup", "setup"),
             layers=self._rows(document, "layers"),
             task=self._numbers(document, "task"),

@@ -7,8 +7,10 @@ needs the layers' names (a pattern that matches none) is refused by `select`.
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +83,33 @@ def read_configuration(path: Path) -> GateSettings:
     document = _document(path)
     source = _shown(path)
     if path.name != PROJECT_FILE:
-        return parse_configuration(document, source, folder=path.parent)
+        return replace(parse_configuration(document, source, folder=path.parent), file=path)
     tool = _tool_tables(document)
     if SECTION not in tool:
         raise UsageError(f"{source}: has no [tool.{SECTION}]; write the gate's limits there")
-    return parse_configuration(tool[SECTION], source, folder=path.parent, prefix=f"tool.{SECTION}")
+    settings = parse_configuration(tool[SECTION], source, folder=path.parent, prefix=f"tool.{SECTION}")
+    return replace(settings, file=path)
+
+
+def open_settings(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> GateSettings:
+    """Settings from wherever the user has them.
+
+    Args:
+        given: A file; the content of a `gate` table; or None to look from the current folder upwards.
+
+    Raises:
+        InputError: A file cannot be read.
+        UsageError: There is none, or it says something that has no meaning.
+    """
+    if isinstance(given, Mapping):
+        return parse_configuration({"gate": given}, "the limits", folder=Path.cwd())
+    file = find_configuration(Path.cwd()) if given is None else Path(given)
+    if file is None:
+        raise UsageError(
+            "there are no limits: write [tool.gfpq-inspect.gate] into pyproject.toml, or [gate] into "
+            "gfpq-inspect.toml, in this folder or above; or name a file with --config"
+        )
+    return read_configuration(file)
 
 
 def _document(path: Path) -> dict[str, Any]:

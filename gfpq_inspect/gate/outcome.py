@@ -70,6 +70,9 @@ class GateReport:
         """Whether nothing failed that is not allowed."""
         return not self.failures
 
+    def __bool__(self) -> bool:
+        return self.passed
+
     @property
     def failures(self) -> tuple[Check, ...]:
         """Checks that failed."""

@@ -14,6 +14,7 @@ from gfpq_inspect.gate.settings import BaselineSettings
 
 ROUNDING = 1e-9
 WORSE_UP = ("accuracy_loss_points", "top5_loss_points")
+DATA = {"input": "input", "calibration": "calibration set"}
 ROLES = {"first": "first network", "second": "second network"}
 
 
@@ -63,11 +64,14 @@ def _identity(current: Baseline, baseline: Baseline, settings: BaselineSettings)
             checks.append(Check("model-changed", Outcome.PASSED, subject, "is that of the baseline"))
         elif role not in settings.may_change:
             checks.append(Check("model-changed", Outcome.FAILED, subject, _changed_hash(now, then)))
-    if current.data == baseline.data:
-        checks.append(Check("data-changed", Outcome.PASSED, "input", "is that of the baseline"))
-    elif "data" not in settings.may_change:
-        sentence = f"is not that of the baseline (SHA-256 {current.data[:12]}, was {baseline.data[:12]})"
-        checks.append(Check("data-changed", Outcome.FAILED, "input", sentence))
+    for part in sorted({*current.data, *baseline.data}, reverse=True):
+        subject = DATA.get(part, part)
+        now_hash, then_hash = current.data.get(part), baseline.data.get(part)
+        if now_hash == then_hash:
+            checks.append(Check("data-changed", Outcome.PASSED, subject, "is that of the baseline"))
+        elif "data" not in settings.may_change:
+            sentence = f"is not that of the baseline (SHA-256 {_short(now_hash)}, was {_short(then_hash)})"
+            checks.append(Check("data-changed", Outcome.FAILED, subject, sentence))
     differences = _setup_differences(current, baseline)
     if not differences:
         checks.append(Check("setup-changed", Outcome.PASSED, "setup", "is that of the baseline"))
@@ -76,13 +80,17 @@ def _identity(current: Baseline, baseline: Baseline, settings: BaselineSettings)
     return checks
 
 
+def _short(digest: str | None) -> str:
+    return "none" if digest is None else digest[:12]
+
+
 def _changed_hash(now: Mapping[str, str] | None, then: Mapping[str, str] | None) -> str:
     if now is None:
         return "is in the baseline, but this run has none"
     if then is None:
         return "is not in the baseline, which was made without one"
     parts = [part for part in sorted({*now, *then}) if now.get(part) != then.get(part)]
-    told = ", ".join(f"{part} {now.get(part, 'none')[:12]}, was {then.get(part, 'none')[:12]}" for part in parts)
+    told = ", ".join(f"{part} {_short(now.get(part))}, was {_short(then.get(part))}" for part in parts)
     return f"is not that of the baseline (SHA-256 of {told}); review it and run gate --update-baseline"
 
 

@@ -149,6 +149,7 @@ class GateSettings:
         comparison: Comparison that is judged, or '' for the one that the result's verdict stands on.
         verdict: The comparison's own verdict must be good as well.
         findings: Severity from which findings fail ('error' or 'warning'), or ''.
+        file: The file that it was read from, or None.
         folder: Folder that paths in it are relative to.
         compare: Arguments of the comparison by option name, as read.
     """
@@ -160,5 +161,6 @@ class GateSettings:
     comparison: str = ""
     verdict: bool = False
     findings: str = ""
+    file: Path | None = None
     folder: Path = Path()
     compare: Mapping[str, Any] = field(default_factory=dict)
