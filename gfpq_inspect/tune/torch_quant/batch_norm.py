@@ -19,6 +19,7 @@ from gfpq_inspect.tune.torch_quant.tensors import Tensor
 
 _FROZEN = "_gfpq_frozen"
 _BASE = "_gfpq_folded_into"
+_CHECKED = "_gfpq_axes_checked"
 
 
 @dataclass
@@ -28,9 +29,11 @@ class FoldedNorms:
     Attributes:
         folded: Name of each BatchNorm that was folded to the name of the module that took it in.
         kept: Name of each other BatchNorm to the reason why it stays: one clause.
+        new_biases: Names of the modules that had no bias and have one now.
     """
 
     folded: dict[str, str] = field(default_factory=dict)
+    new_biases: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +62,8 @@ def fold_batch_norms(model: nn.Module) -> FoldedNorms:
         if reason:
             done.kept[pair.norm] = reason
             continue
+        if base.bias is None:
+            done.new_biases.append(pair.base)
         _fold(base, norm)
         norm.__dict__[_BASE] = pair.base
         if not pair.proven:
@@ -103,6 +108,11 @@ def unfreeze_batch_norm(module: nn.Module) -> None:
     del module.__dict__[_FROZEN]
     for parameter in module.parameters(recurse=False):
         parameter.requires_grad_()
+
+
+def forget_fold(module: nn.Module) -> None:
+    """Treat a BatchNorm as one that was not folded yet, after a checkpoint gave it other numbers."""
+    module.__dict__.pop(_BASE, None)
 
 
 def _stay(module: nn.Module, _: tuple[Any, ...]) -> None:
@@ -172,7 +182,8 @@ def _fold(base: Any, norm: Any) -> None:
         norm.weight.data.fill_(1.0)
     if norm.bias is not None:
         norm.bias.data.zero_()
-    if isinstance(base, nn.Linear):
+    if isinstance(base, nn.Linear) and _CHECKED not in norm.__dict__:
+        norm.__dict__[_CHECKED] = True
         norm.register_forward_pre_hook(_check_axes)
 
 
@@ -182,7 +193,7 @@ def _array(tensor: Tensor) -> NDArray[np.float64]:
 
 def _check_axes(norm: nn.Module, arguments: tuple[Any, ...]) -> None:
     """A BatchNorm1d counts channels on axis 1, an inner product on the last: with three axes these are two."""
-    if arguments and arguments[0].dim() > 2:
+    if _BASE in norm.__dict__ and arguments and arguments[0].dim() > 2:
         raise QuantizationError(
             f"a BatchNorm was folded into the inner product '{norm.__dict__[_BASE]}', which gives it "
             f"{arguments[0].dim()} axes: its channels are not those of the weights. Freeze it instead of folding."
