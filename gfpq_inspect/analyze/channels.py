@@ -10,18 +10,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect import _native
-from gfpq_inspect.analyze.engine.interface import Array, Experiment, Measurement, PointEvidence
-from gfpq_inspect.analyze.engine.quantizer import delta_of
+from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Array, Experiment, Measurement, PointEvidence
+from gfpq_inspect.analyze.engine.quantizer import coefficient_for, delta_of
 from gfpq_inspect.analyze.engine.rows import LiveTensors
 from gfpq_inspect.analyze.engine.tensors import as_floating, is_floating
 from gfpq_inspect.analyze.histograms import ValueHistograms, histograms
 from gfpq_inspect.analyze.lanes import Side
-from gfpq_inspect.quantize import kernels
+from gfpq_inspect.quantize import NumberFormat, kernels
+from gfpq_inspect.quantize.stored import CODE_RANGES, StoredQuantization
+from gfpq_inspect.quantize.uniform import Steps, Uniform
 
 SUMS = ("count", "x", "xx", "y", "yy", "xy", "d", "dd", "zeros_x", "zeros_y")
 EXTREMES = ("max_x", "max_y")
@@ -36,6 +39,8 @@ PAIRS: Mapping[str, tuple[str, str]] = {
     "dumps": ("first_dump", "second_dump"),
 }
 """Name of a table of channels to the lanes that it compares."""
+
+_MOST_CODES = 256
 
 _COUNT = kernels.SUM_FIELDS.index("count")
 _SUMMED = [
@@ -54,12 +59,13 @@ class PointTable:
 
     Attributes:
         channels: float64 [channels, FIELDS].
-        histogram: int64 [2, codes]: how often positive and negative values use each code.
+        histogram: int64 [2, codes]: how often positive and negative values use each code; in formats other than GFPQ
+            by magnitude in steps, and empty where a tensor has several scales, none, or more than 8 bits.
         nonzero: Elements that are not zero before quantization.
         flushed: Those that become zero.
         snapped: Above the top by less than a step.
         beyond: Above the top by a step or more.
-        signal: sum x^2 as the floor counts it.
+        signal: sum x^2 as the floor counts it; GFPQ only, as
         floor_error: sum of squared errors of rounding alone.
     """
 
@@ -75,7 +81,8 @@ class PointTable:
     def add(self, other: PointTable) -> None:
         """Add what another sample showed."""
         self.channels = merge(self.channels, other.channels)
-        self.histogram = self.histogram + other.histogram
+        if self.histogram.shape == other.histogram.shape:  # a scale of each sample's own may move the zero point
+            self.histogram = self.histogram + other.histogram
         self.nonzero += other.nonzero
         self.flushed += other.flushed
         self.snapped += other.snapped
@@ -206,6 +213,46 @@ def point_table(array: Array, bits: int, delta: int) -> PointTable:
     )
 
 
+def format_table(array: Array, number_format: NumberFormat, coefficient: Any) -> PointTable:
+    """What a format other than GFPQ does to one tensor."""
+    working = as_floating(array)
+    if coefficient is None or coefficient is EACH_SAMPLE:
+        coefficient = coefficient_for(number_format, working)
+    quantized = number_format.apply(working, coefficient)
+    counts = number_format.counts(working, quantized, coefficient)
+    return PointTable(
+        channels=channel_table(working, quantized),
+        histogram=step_histogram(quantized, steps_of(number_format, coefficient)),
+        nonzero=counts.nonzero,
+        flushed=counts.flushed,
+        snapped=counts.snapped,
+        beyond=counts.beyond,
+    )
+
+
+def steps_of(number_format: NumberFormat, coefficient: Any) -> Steps | None:
+    """The one grid of equal steps that a tensor has, or None."""
+    steps: Steps | None = None
+    if isinstance(number_format, Uniform):
+        steps = number_format.steps(coefficient)
+    elif isinstance(number_format, StoredQuantization) and number_format.name in CODE_RANGES:
+        steps = number_format.steps((1,)) if number_format.axis is None else None
+    return steps if steps is not None and steps.scale.size == 1 and steps.highest - steps.lowest < _MOST_CODES else None
+
+
+def step_histogram(quantized: Array, steps: Steps | None) -> NDArray[np.int64]:
+    """How often a quantized tensor has each magnitude, in steps: int64 [2, magnitudes], positive, then negative."""
+    if steps is None:
+        return np.zeros((2, 0), dtype=np.int64)
+    zero, scale = int(steps.zero_point.reshape(())), float(steps.scale.reshape(()))
+    size = max(steps.highest - zero, zero - steps.lowest) + 1
+    values = quantized[np.isfinite(quantized)].astype(np.float64) / scale
+    codes = np.clip(np.rint(values), 1 - size, size - 1).astype(np.int64)
+    counts = np.bincount(codes + size - 1, minlength=2 * size - 1)
+    negative = counts[: size - 1][::-1]
+    return np.stack([counts[size - 1 :], np.concatenate([[0], negative])])
+
+
 @dataclass
 class EvidenceMeasurement(Measurement):
     """What one sample gives in the pass for evidence."""
@@ -221,7 +268,7 @@ class ChannelMeasurer:
         deltas: Coefficient of every point, or None where each sample has its own.
     """
 
-    def __init__(self, experiment: Experiment, deltas: Sequence[int] | None) -> None:
+    def __init__(self, experiment: Experiment, deltas: Sequence[Any] | None) -> None:
         self._experiment = experiment
         self._deltas = deltas
         lanes = {lane.name: lane for lane in experiment.lanes}
@@ -272,7 +319,9 @@ class ChannelMeasurer:
             for place in self._points.get((side, value), ()):
                 point = self._experiment.points[place]
                 if point.own_format is not None:
-                    continue  # codes and floors are told of GFPQ only
+                    coefficient = None if self._deltas is None else self._deltas[place]
+                    tables.points[place] = format_table(array, point.own_format, coefficient)
+                    continue
                 working = as_floating(array)
                 delta = delta_of(working, point.bits) if self._deltas is None else self._deltas[place]
                 tables.points[place] = point_table(working, point.bits, delta)

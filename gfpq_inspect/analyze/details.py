@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfpq_inspect.analyze.channels import PointTable, Table, column
+from gfpq_inspect.analyze.channels import PointTable, Table, column, step_histogram, steps_of
+from gfpq_inspect.analyze.engine.interface import Point
 from gfpq_inspect.analyze.engine.tensors import as_floating
 from gfpq_inspect.analyze.findings.case import Case, filters_of, main_weight
 from gfpq_inspect.analyze.histograms import cropped
 from gfpq_inspect.analyze.lanes import Side
+from gfpq_inspect.analyze.weights import QuantizedWeight
 from gfpq_inspect.models.model import Layer
-from gfpq_inspect.quantize import gfpq_of, kernels
-from gfpq_inspect.quantize.kernels import CodeStatistics
+from gfpq_inspect.quantize import Gfpq, NumberFormat, gfpq_of, kernels
+from gfpq_inspect.quantize.kernels import CodeStatistics, FloatArray
+from gfpq_inspect.quantize.number_format import Counts
 
 _OUTLIER_OCTAVES = 4.0
 _MOST_CHANNELS = 2048
@@ -67,8 +70,7 @@ def layer_details(case: Case, identities: Sequence[str]) -> dict[str, dict[str, 
             ]
         if entry:
             details[row.key] = entry
-    if case.bits is not None:
-        _add_format_evidence(case, details)
+    _add_format_evidence(case, details)
     return details
 
 
@@ -114,12 +116,12 @@ def _add_format_evidence(case: Case, details: dict[str, dict[str, Any]]) -> None
         readers: dict[str, list[list[Any]]] = {}
         for _, point, table in case.points(side):
             tensor = case.value_rows.get((side, point.value), point.value)
-            entry = _data_row(tensor, point.bits, table)
+            entry = _data_row(tensor, point, table)
             for key in point.layers:
                 readers.setdefault(key, []).append(entry)
                 into = details.setdefault(case.row_key(side, key), {})
-                if side is case.judged_side or "codes" not in into:
-                    into["codes"] = codes_evidence(tensor, point.bits, table.histogram)
+                if table.histogram.size and (side is case.judged_side or "codes" not in into):
+                    into["codes"] = codes_evidence(tensor, point, table.histogram)
         for layer in model.layers:
             rows = [*readers.get(layer.key, ()), *_weight_rows(case, side, layer)]
             if rows:
@@ -131,7 +133,7 @@ def _add_format_evidence(case: Case, details: dict[str, dict[str, Any]]) -> None
 _COLUMNS = (
     "tensor",
     "role",
-    "bits",
+    "format",
     "SQNR dB",
     "floor dB",
     "below the floor dB",
@@ -144,7 +146,7 @@ _COLUMNS = (
 )
 
 
-def _data_row(tensor: str, bits: int, table: PointTable) -> list[Any]:
+def _data_row(tensor: str, point: Point, table: PointTable) -> list[Any]:
     signal, error = column(table.channels, "xx").sum(), column(table.channels, "dd").sum()
     floor = _decibel(table.signal, table.floor_error)
     finite = max(1.0, float(column(table.channels, "count").sum()))
@@ -152,7 +154,7 @@ def _data_row(tensor: str, bits: int, table: PointTable) -> list[Any]:
     return _row(
         tensor,
         "data",
-        bits,
+        point.format,
         levels=(_decibel(signal, error), floor),
         shares=shares,
         histogram=table.histogram,
@@ -162,37 +164,42 @@ def _data_row(tensor: str, bits: int, table: PointTable) -> list[Any]:
 
 def _weight_rows(case: Case, side: Side, layer: Layer) -> list[list[Any]]:
     """A row for each quantized weight of a layer, by the filters that share its coefficient."""
-    assert case.bits is not None
-    if layer.quantization is None:
-        return []
     rows = []
-    for name in layer.quantization.weights:
-        entry = case.experiment.weights.get(side, name, layer.quantization.bits or case.bits)
-        if entry.own_format is not None or entry.delta is None:
-            continue
+    for name, entry in case.experiment.weights.of_layer(side, layer).items():
         stored = as_floating(entry.stored)
-        codes = kernels.code_statistics(stored, entry.bits, entry.delta)
+        shares, histogram = _weight_codes(entry, stored)
         error = float(((as_floating(entry.quantized).astype(np.float64) - stored) ** 2).sum())
         signal = float((stored.astype(np.float64) ** 2).sum())
         maxima = (
             np.abs(filters_of(case.models[side], layer, stored)).max(1) if name == main_weight(layer) else np.zeros(0)
         )
-        levels = (_decibel(signal, error), kernels.floor_db(stored, entry.bits))
+        floor = kernels.floor_db(stored, entry.bits) if isinstance(entry.format, Gfpq) else None
+        levels = (_decibel(signal, error), floor)
         rows.append(
             _row(
                 name,
                 "weight",
-                entry.bits,
+                entry.format,
                 levels=levels,
-                shares=_shares(codes),
-                histogram=codes.histogram,
+                shares=shares,
+                histogram=histogram,
                 maxima=maxima,
             )
         )
     return rows
 
 
-def _shares(codes: CodeStatistics) -> tuple[float, float, float]:
+def _weight_codes(entry: QuantizedWeight, stored: FloatArray) -> tuple[tuple[float, float, float], NDArray[np.int64]]:
+    """Shares flushed, snapped and beyond of a weight, and how often it has each code."""
+    if isinstance(entry.format, Gfpq):
+        codes = kernels.code_statistics(stored, entry.bits, entry.delta)
+        return _shares(codes), codes.histogram
+    quantized = as_floating(entry.quantized)
+    counts = entry.format.counts(stored, quantized, entry.delta)
+    return _shares(counts), step_histogram(quantized, steps_of(entry.format, entry.delta))
+
+
+def _shares(codes: CodeStatistics | Counts) -> tuple[float, float, float]:
     finite = max(1, codes.finite)
     return codes.flushed / max(1, codes.nonzero), codes.snapped / finite, codes.beyond / finite
 
@@ -200,7 +207,7 @@ def _shares(codes: CodeStatistics) -> tuple[float, float, float]:
 def _row(
     tensor: str,
     role: str,
-    bits: int,
+    number_format: NumberFormat,
     *,
     levels: tuple[float | None, float | None],
     shares: tuple[float, float, float],
@@ -213,21 +220,29 @@ def _row(
     return [
         tensor,
         role,
-        bits,
+        number_format.name,
         _short(levels[0], 2),
         _short(levels[1], 2),
         _short(excess, 2),
         *(_short(100 * share) for share in shares),
-        f"{used} of {2 * gfpq_of(bits).highest_code + 1}",
+        f"{used} of {_codes_of(histogram)}" if histogram.size else None,
         int(maxima.size - live.size),
         _short(float(np.log2(live.max() / live.min())), 2) if live.size else None,
     ]
 
 
-def codes_evidence(tensor: str, bits: int, histogram: NDArray[np.int64]) -> dict[str, Any]:
-    """Use of every code, int64 [2, codes]; 16 bit is shown by sixteenths of an octave, from the first that is used."""
+def _codes_of(histogram: NDArray[np.int64]) -> int:
+    """Codes that there are: zero is one, whatever its sign."""
+    return 2 * int(histogram.shape[1]) - 1
+
+
+def codes_evidence(tensor: str, point: Point, histogram: NDArray[np.int64]) -> dict[str, Any]:
+    """Use of every code, int64 [2, codes]; 16 bit is shown by sixteenths of an octave, from the first that is used.
+
+    Formats of equal steps show every magnitude, in steps.
+    """
     positive, negative = histogram
-    grid = gfpq_of(bits)
+    grid = gfpq_of(point.bits if isinstance(point.format, Gfpq) else 8)
     width = 1 if len(positive) <= _MOST_BARS else grid.steps_per_octave // _PARTS_OF_OCTAVE
     used = np.flatnonzero(positive + negative) if width > 1 else np.zeros(0, dtype=np.int64)
     first, last = (int(used[0]) // width * width, int(used[-1]) + 1) if used.size else (0, len(positive))
@@ -238,9 +253,9 @@ def codes_evidence(tensor: str, bits: int, histogram: NDArray[np.int64]) -> dict
     fraction = {1: "octave", 16: "octave and sixteenth"}.get(parts, f"octave and {parts}th part")
     return {
         "tensor": tensor,
-        "bits": bits,
+        "bits": point.bits,
         "codes_used": int(np.count_nonzero(histogram)),
-        "codes_total": 2 * grid.highest_code + 1,
+        "codes_total": _codes_of(histogram),
         "binned_by": "code" if width == 1 else fraction,
         "first_code": first,
         "codes_a_bar": width,

@@ -14,6 +14,7 @@ from gfpq_inspect.analyze.histograms import BINS, count, cropped, histograms
 from gfpq_inspect.analyze.result import Result
 from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.models.fold import fold_model
+from gfpq_inspect.quantize.formats import format_named
 from gfpq_inspect.report.jsonfile import parse_result, render_json
 from tests.planted.networks import DIGITS, compare, request_of, told
 
@@ -120,3 +121,37 @@ def test_folded_convolutions_meet_the_last_affine_layer(fixtures: Path) -> None:
     assert rows["conv1"].folded_into == "scale1"
     assert rows["bn1"].folded_into == "scale1"
     assert told(result) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"), [("int8", 255), ("int8-per-channel", 255), ("uint8", None), ("fp8-e4m3", None)]
+)
+def test_evidence_of_other_formats(name: str, codes: int | None, fixtures: Path) -> None:
+    """Codes where there is one scale a tensor; ranges, shares and SQNR always."""
+    request = replace(request_of(DIGITS, fixtures, samples=4), number_format=format_named(name), bits=8, isolate=False)
+    result = compare_networks(request)
+    entry = result.details["layers"]["conv3"]
+    (table,) = entry["tables"]
+    rows = {row[1]: dict(zip(table["columns"], row, strict=True)) for row in table["rows"]}
+    assert {row["format"] for row in rows.values()} == {name}
+    for row in rows.values():
+        assert 15 < row["SQNR dB"] < 60
+        assert row["floor dB"] is None
+        assert 0 <= row["flushed %"] < 30
+        assert row["beyond %"] < 0.01
+    if name == "fp8-e4m3":
+        assert "codes" not in entry
+        assert rows["data"]["codes used"] is None
+        return
+    shown = entry["codes"]
+    data = next(one for one in result.coefficients if one.layer == "conv3" and one.role == "data")
+    assert shown["codes_total"] == (codes or 2 * len(shown["positive"]) - 1)
+    assert shown["codes_used"] == int(rows["data"]["codes used"].split()[0]) > 20
+    assert sum(shown["positive"]) + sum(shown["negative"]) == 4 * entry_size(result, data.tensor)
+    kept = parse_result(render_json(result), "result.json").details["layers"]["conv3"]
+    assert (kept["codes"], kept["tables"]) == (shown, entry["tables"])
+
+
+def entry_size(result: Result, tensor: str) -> int:
+    """Values of a tensor in one sample."""
+    return sum(result.details["layers"][tensor]["values"][0]["counts"]["float"]) // 4

@@ -28,7 +28,7 @@ def stands_alone(seen: Seen) -> tuple[int, float, float] | None:
 
 def run(case: Case) -> Outcome:
     """Look for channels that leave no range to the others."""
-    seen = [one for one in tensors_seen(case) if len(one.maxima) > 2]
+    seen = [one for one in tensors_seen(case, any_format=True) if len(one.maxima) > 2]
     if not seen:
         return not_applicable("quantized data with channels")
     alone = [(one, hit) for one in seen if (hit := stands_alone(one)) is not None]

@@ -5,15 +5,21 @@ from __future__ import annotations
 from gfpq_inspect.analyze.channels import column
 from gfpq_inspect.analyze.findings.case import Case, layers_text
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
-from gfpq_inspect.analyze.findings.tensors_seen import tensors_seen
+from gfpq_inspect.analyze.findings.tensors_seen import HARMED_DB, Seen, tensors_seen
 
 _WARN = 0.001
 _ERROR = 0.01
 
 
+def _judged(seen: Seen, threshold: float) -> bool:
+    """GFPQ's coefficients are meant to cover everything; other formats may cut off what nobody misses."""
+    lost = seen.alone is not None and seen.alone < threshold
+    return seen.point.own_format is None or seen.sqnr_db < HARMED_DB or lost
+
+
 def run(case: Case) -> Outcome:
     """Count the values of the float networks' tensors that lie a step or more above the top of the grid."""
-    seen = list(tensors_seen(case))
+    seen = [one for one in tensors_seen(case, any_format=True) if _judged(one, case.threshold)]
     if not seen:
         return not_applicable("quantized data")
     shares = [(one.table.beyond / max(1.0, float(column(one.table.channels, "count").sum())), one) for one in seen]

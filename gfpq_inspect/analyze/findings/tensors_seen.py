@@ -58,10 +58,12 @@ class Seen:
         return found
 
 
-def tensors_seen(case: Case) -> Iterator[Seen]:
-    """All quantized data of all models."""
+def tensors_seen(case: Case, *, any_format: bool = False) -> Iterator[Seen]:
+    """All data of all models that are quantized to GFPQ, or to any format."""
     for side in case.models:
         for _, point, table in case.points(side):
+            if point.own_format is not None and not any_format:
+                continue
             signal, error = column(table.channels, "xx").sum(), column(table.channels, "dd").sum()
             sqnr = float("inf") if error == 0 else 10 * np.log10(signal / error) if signal > 0 else float("inf")
             readers = tuple(case.row_key(side, layer) for layer in point.layers)
