@@ -231,10 +231,7 @@ class _Reader:
             node = layout.get(value)
             if node is None or node.op_type != "ReorderOutput" or node.input[0] not in made:
                 raise NotMerged(f"the tensor '{value}' is gone from the optimised graph")
-            attributes = {entry.name: entry.i for entry in node.attribute}
-            if attributes.get("channels_last", 0):
-                raise NotMerged(f"the tensor '{value}' changes its order of axes")
-            places[value] = Place(node.input[0], attributes["channels"])
+            places[value] = Place(node.input[0], next(entry.i for entry in node.attribute if entry.name == "channels"))
         return places
 
     @staticmethod
@@ -247,9 +244,6 @@ class _Reader:
                 break
             for name in known:
                 value_of[name] = value_of[pending.pop(name).input[0]]
-        for name, node in pending.items():
-            if any(entry.name == "channels_last" and entry.i for entry in node.attribute):
-                raise NotMerged(f"the tensor '{name}' changes its order of axes")
         return value_of
 
     def _assign(self, computing: Sequence[onnx.NodeProto]) -> list[tuple[onnx.NodeProto, str]]:
@@ -259,7 +253,9 @@ class _Reader:
             for name in node.input:
                 readers.setdefault(name, []).append(node)
         value_at = {
-            node.input[0]: node.output[0] for node in self._optimised.graph.node if node.op_type == "ReorderOutput"
+            node.input[0]: node.output[0]
+            for node in self._optimised.graph.node
+            if _is_layout(node) and node.op_type == "ReorderOutput"
         }
         found: dict[str, str] = {}
         wanted = {node.output[0] for node in computing}
@@ -308,6 +304,8 @@ class _Reader:
         """Every layer must read what it read before, or a tensor would be quantized in the wrong place."""
         folded = self._constants | set(base.initializers)
         for layer in self._model.layers:
+            if layer.outputs and all(name in base.initializers for name in layer.outputs):
+                continue  # made once and for all
             made = {name for node in base.nodes[layer.key] for name in node.output}
             read = {name for node in base.nodes[layer.key] for name in node.input if name}
             values = {base.value_of.get(name, name) for name in read if name not in made}
@@ -324,7 +322,10 @@ class _Reader:
 
 
 def _is_layout(node: onnx.NodeProto) -> bool:
-    return node.domain == BLOCKED_DOMAIN and node.op_type in _LAYOUT
+    """Whether a node changes nothing but the layout; one that also moves the channels stands for a Transpose."""
+    if node.domain != BLOCKED_DOMAIN or node.op_type not in _LAYOUT:
+        return False
+    return not any(entry.name == "channels_last" and entry.i for entry in node.attribute)
 
 
 @cache

@@ -68,10 +68,10 @@ class LaneWeights:
         entry = self._entries.get((lane.side, layer.key, initializer))
         array = self._bases[lane.side].initializers[initializer]
         if entry is None or lane.weights is Weights.STORED or entry.variant(lane.weights) is entry.stored:
-            return self._keep(f"{lane.side.value}/{initializer}", array, (id(array), 0))
+            return self._keep(f"{lane.side.value}:weight/{initializer}", array, (id(array), 0))
         key = (id(array), id(entry.quantized))
         if key not in self._made:
-            name = f"{lane.side.value}/{initializer}/{layer.key}/quantized"
+            name = f"{lane.side.value}:quantized/{initializer}/{layer.key}"
             if array.shape == entry.stored.shape and np.array_equal(array, entry.stored):
                 return self._keep(name, entry.variant(lane.weights), key)
             return self._keep(name, kernels.apply(array, entry.bits, int(entry.delta)), key)
@@ -80,7 +80,7 @@ class LaneWeights:
     def constant(self, side: Side, value: str) -> str:
         """An initializer that stands for a computed value."""
         array = self._bases[side].initializers[value]
-        return self._keep(f"{side.value}/{value}", array, (id(array), 0))
+        return self._keep(f"{side.value}:weight/{value}", array, (id(array), 0))
 
     def _keep(self, name: str, array: Array, key: tuple[int, int]) -> str:
         if key not in self._made:
