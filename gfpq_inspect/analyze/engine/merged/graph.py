@@ -226,6 +226,8 @@ def _opsets(bases: Mapping[Side, Base]) -> list[onnx.OperatorSetIdProto]:
     for base in bases.values():
         for entry in base.opsets:
             domain = "" if entry.domain == "ai.onnx" else entry.domain
+            if domain == TAP_DOMAIN:
+                continue  # once registered, ONNX Runtime lists it everywhere, as of any version
             if versions.setdefault(domain, entry.version) != entry.version:
                 raise NotMerged("the two models are of different operator sets")
     return [helper.make_opsetid(domain, version) for domain, version in versions.items()]
