@@ -11,7 +11,7 @@ from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, fou
 
 _EXPLAINED = 0.995
 _FEWEST = 8
-_SAME_GAIN = 0.02
+_SAME_GAIN = 0.1
 
 
 def run(case: Case) -> Outcome:

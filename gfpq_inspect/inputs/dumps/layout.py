@@ -87,7 +87,8 @@ def layouts_of(values: Shape, said: FileName, wanted: Shape, layer_type: str, *,
 
 def _of_text(values: Shape, said: FileName, wanted: Shape, batchable: bool) -> Iterator[Layout]:
     count, size = math.prod(values), math.prod(wanted)
-    if count and count % size == 0 and (count == size or batchable):
+    stated = size if said.shape is None else math.prod(said.shape)
+    if count and count % size == 0 and (count == size or (batchable and stated == size)):
         samples = count // size
         how = "" if samples == 1 else f"{samples} samples, one after another"
         yield Layout(samples, wanted, None, None, wanted, how)

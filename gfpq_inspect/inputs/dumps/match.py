@@ -10,6 +10,7 @@ layers are matched by order and size. What has no partner is listed with the nea
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -258,26 +259,37 @@ class _Matcher:
         usable = [tensor for tensor in numbered if not tensor.problem]
         self._left.extend(Left(tensor, tensor.problem) for tensor in numbered if tensor.problem)
         usable.sort(key=lambda tensor: (tensor.file_name.place or (0, 0), tensor.file_name.port))
+        possible = [self._possible(tensor) for tensor in usable]
+        # All tensors of a dump hold as many samples: two of a small layer would else pass for one of a large layer.
+        counts = Counter(count for found in possible for count in {option.layout.samples for option in found})
+        samples = min(counts, key=lambda count: (-counts[count], count), default=1)
         options: list[dict[str, tuple[float, _Option]]] = []
-        for tensor in usable:
+        for tensor, found in zip(usable, possible, strict=True):
             own: dict[str, tuple[float, _Option]] = {}
-            for layer in self._model.layers:
-                for value in layer.outputs:
-                    if value in self._matched:
-                        continue
-                    for option in self._readings(tensor, value, layer, ""):
-                        fit = self._fit(tensor, option)
-                        if value not in own or fit > own[value][0]:
-                            own[value] = (fit, option)
+            for option in found:
+                if option.layout.samples == samples:
+                    fit = self._fit(tensor, option)
+                    if option.value not in own or fit > own[option.value][0]:
+                        own[option.value] = (fit, option)
             options.append(own)
-        for tensor, found in zip(usable, _in_order(options, self._order()), strict=True):
-            if found is None:
+        for tensor, partner in zip(usable, _in_order(options, self._order()), strict=True):
+            if partner is None:
                 self._left.append(self._without_partner(tensor))
                 continue
-            fit, option = found
+            fit, option = partner
             place = tensor.file_name.place or (0, 0)
             told = f"layer {place[1]} of segment {place[0]}: matched by order and size (cosine {fit:.4f})"
             self._join(tensor, _Option(option.value, option.layer, option.layout, _joined(told, option.layout.how)))
+
+    def _possible(self, tensor: DumpTensor) -> list[_Option]:
+        """Every value of the network that a tensor has the size of."""
+        return [
+            option
+            for layer in self._model.layers
+            for value in layer.outputs
+            if value not in self._matched
+            for option in self._readings(tensor, value, layer, "")
+        ]
 
     def _order(self) -> dict[str, int]:
         values = [value for layer in self._model.layers for value in layer.outputs]

@@ -29,8 +29,9 @@ class ValueStore:
         if array.nbytes <= self._left:
             self._left -= array.nbytes
             return array
-        stream = tempfile.TemporaryFile(prefix="gfpq-inspect-dump-")  # noqa: SIM115  (lives as long as the map)
-        array.tofile(stream)
-        stream.flush()
-        mapped: NDArray[Any] = np.memmap(stream, dtype=array.dtype, mode="r", shape=array.shape)
+        with tempfile.TemporaryFile(prefix="gfpq-inspect-dump-") as stream:
+            array.tofile(stream)
+            stream.flush()
+            # The map outlives the file's handle, and the file has no name.
+            mapped: NDArray[Any] = np.memmap(stream, dtype=array.dtype, mode="r", shape=array.shape)
         return mapped
