@@ -22,6 +22,8 @@ def check_writable(path: Path, *, overwrite: bool) -> None:
     """
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it")
+    if is_stream(path):
+        return
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; choose another name, or --force to replace it")
     folder = path.parent
@@ -29,6 +31,11 @@ def check_writable(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{path}: there is no folder {folder}; create it first")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{path}: the folder {folder} is read-only; choose another one")
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is a device or a pipe (/dev/stdout, a named pipe): written into, never replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def write_atomically(path: Path, data: bytes | str, *, overwrite: bool) -> None:
@@ -44,6 +51,9 @@ def write_atomically(path: Path, data: bytes | str, *, overwrite: bool) -> None:
     """
     check_writable(path, overwrite=overwrite)
     content = data.encode("utf-8") if isinstance(data, str) else data
+    if is_stream(path):
+        _write_into(path, content)
+        return
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
@@ -55,7 +65,10 @@ def write_atomically(path: Path, data: bytes | str, *, overwrite: bool) -> None:
         mask = os.umask(0)
         os.umask(mask)
         Path(temporary).chmod(0o666 & ~mask)
-        os.replace(temporary, path)  # noqa: PTH105  (atomic on every platform, and says so)
+        if overwrite:
+            os.replace(temporary, path)  # noqa: PTH105  (atomic on every platform, and says so)
+        else:
+            _appear(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
@@ -64,3 +77,30 @@ def write_atomically(path: Path, data: bytes | str, *, overwrite: bool) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def _appear(temporary: str, path: Path) -> None:
+    """Give a file its name unless another program took it since it was looked for.
+
+    Raises:
+        OutputError: The name is taken.
+        OSError: The disk refused.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise OutputError(f"{path}: exists by now; choose another name, or --force to replace it") from error
+    except OSError:
+        os.replace(temporary, path)  # noqa: PTH105  (a file system without links cannot refuse)
+    else:
+        Path(temporary).unlink()
+
+
+def _write_into(path: Path, content: bytes) -> None:
+    try:
+        with path.open("wb") as stream:
+            stream.write(content)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}; choose another place") from error

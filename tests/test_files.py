@@ -48,3 +48,38 @@ def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypa
         write_atomically(target, "new", overwrite=True)
     assert target.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_name_taken_since_it_was_looked_for_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.txt"
+    monkeypatch.setattr("gfpq_inspect.files.check_writable", lambda *_, **__: target.write_text("other"))
+    with pytest.raises(OutputError, match="exists by now"):
+        write_atomically(target, "new", overwrite=False)
+    assert target.read_text() == "other"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_atomically(tmp_path / "a.txt", "new", overwrite=False)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_pipe_is_written_into_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "through", overwrite=False)
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_device_is_told_and_stays() -> None:
+    with pytest.raises(OutputError, match="No space left"):
+        write_atomically(Path("/dev/full"), "x", overwrite=True)
+    assert Path("/dev/full").is_char_device()
