@@ -61,7 +61,7 @@ export function hasScores(data, comparison, position) {
 }
 
 /** Kinds of comparison that run a lane from its own inputs and rank layers; the others look at one layer alone. */
-export const RANKING = ["quantization", "drift", "total"];
+export const RANKING = ["quantization", "drift", "total", "simulation", "reference"];
 
 /** The comparisons that rank layers, the judged one first. */
 export function ranking(data) {
