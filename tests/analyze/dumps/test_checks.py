@@ -13,8 +13,8 @@ import pytest
 from gfpq_inspect.analyze.findings.registry import DUMP_CHECKS
 from gfpq_inspect.analyze.result import Result, Verdict
 from gfpq_inspect.inputs.options import InputOptions
-from gfpq_inspect.models.run import run_layers
 from gfpq_inspect.models.onnx.network import read_onnx
+from gfpq_inspect.models.run import run_layers
 from tests.analyze.dumps.conftest import Digits, finding, row, told
 from tests.analyze.networks import GraphMaker, samples
 from tests.inputs.dumps import network, writers
@@ -74,7 +74,7 @@ def test_a_layout_that_the_file_does_not_state(digits: Digits, tmp_path: Path) -
     result = digits.compare(digits.path, digits.npy(tmp_path / "d", {"conv2_pw": wrong, "conv1": swapped}), digits.one)
     found = finding(result, "dump-layout")
     assert found.severity == "error"
-    assert dict((entry[0], entry[3]) for entry in found.evidence_rows) == {
+    assert {entry[0]: entry[3] for entry in found.evidence_rows} == {
         "conv1": "with height and width exchanged",
         "conv2_pw": "read as NHWC",
     }
