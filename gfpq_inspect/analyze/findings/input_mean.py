@@ -14,8 +14,9 @@ from gfpq_inspect.analyze.findings.inputs_seen import Expectation, InputRange, e
 _ENOUGH_SAMPLES = 6
 _TYPICAL_SHIFT = 0.6
 _LARGEST_SHIFT = 1.0
-_FEW_SAMPLES_SHIFT = 2.0
-_RAW_SHIFT = 1.5
+_FEW_SAMPLES_SHIFT = 1.4
+_RAW_SHIFT = 1.2
+_FAR_SHIFT = 2.0
 _EXPLAINED = 0.9
 _NOTABLE_CHANGE = 0.1
 
@@ -71,7 +72,7 @@ def _severity(expected: Expectation, shift: NDArray[np.float64], seen: InputRang
         return "warning" if typical > (_RAW_SHIFT if raw else _FEW_SAMPLES_SHIFT) else "passed"
     if typical > _LARGEST_SHIFT:
         return "error"
-    if typical > _TYPICAL_SHIFT or largest > _FEW_SAMPLES_SHIFT:
+    if typical > _TYPICAL_SHIFT or largest > _FAR_SHIFT:
         return "warning"
     return "note" if largest > _TYPICAL_SHIFT else "passed"
 

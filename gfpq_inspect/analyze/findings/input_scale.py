@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from gfpq_inspect.analyze.channels import column
 from gfpq_inspect.analyze.findings.case import Case
 from gfpq_inspect.analyze.findings.check import Check, Group, Outcome, found, not_applicable, passed
 from gfpq_inspect.analyze.findings.first_weights import first_weights
 from gfpq_inspect.analyze.findings.inputs_seen import expectation, input_range
+from gfpq_inspect.analyze.lanes import Side
 
 _SURE = 3.0
 _ENOUGH_SAMPLES = 8
@@ -15,6 +17,9 @@ _LIKELY = (0.65, 2.2)
 _WEIGHT_GAIN = 1.5
 _TINY = 1.5 / 255
 _HUGE = 1000.0
+_RAW = 100.0
+_HOT = 100.0
+"""What a softmax is fed: healthy networks stay below 20, a LeNet whose input was never scaled reaches 3 000."""
 _KNOWN = {
     1 / 255: "1/255",
     1 / 256: "1/256",
@@ -61,7 +66,28 @@ def run(case: Case) -> Outcome:
         return found("warning", measured, title=_title(255.0))
     if largest > _HUGE:
         return found("warning", f"'{seen.name}' holds values up to {largest:.5g}.", title=_title(1 / 255))
+    hot = hottest_softmax(case) if largest > _RAW else None
+    if hot is not None and hot[1] > _HOT:
+        measured = (
+            f"'{seen.name}' holds values up to {largest:.4g}, and the softmax '{hot[0]}' is fed values up to "
+            f"{hot[1]:.4g} by them: trained networks feed it a few tens."
+        )
+        return found("warning", measured, layers=[hot[0]], title=_title(1 / 255))
     return passed(f"The input's range is {seen.lowest:.4g} to {seen.highest:.4g}; no BatchNorm tells which was meant.")
+
+
+def hottest_softmax(case: Case) -> tuple[str, float] | None:
+    """The softmax behind which only outputs lie that is fed the largest values: its row, and that value."""
+    read = {value for layer in case.first.layers for value in layer.inputs}
+    found_: list[tuple[float, str]] = []
+    for layer in case.first.layers:
+        if layer.type not in ("Softmax", "LogSoftmax") or any(value in read for value in layer.outputs):
+            continue
+        row = case.value_rows.get((Side.FIRST, layer.inputs[0]), "")
+        table = next((t for name in ("both", "drift") if (t := case.channels(row, name)) is not None), None)
+        if table is not None:
+            found_.append((float(column(table, "max_x").max()), case.row_key(Side.FIRST, layer.key)))
+    return (max(found_)[1], max(found_)[0]) if found_ else None
 
 
 def _times(factor: float) -> str:
@@ -99,7 +125,8 @@ CHECK = Check(
     how=(
         "Deviation of what reaches the first BatchNorm, a channel, against the stored one (median of the ratios; "
         "beyond 3 either way it is certain, outside 0.65 to 2.2 likely from 8 samples on); the gain between the "
-        "first weights of both models; without BatchNorm only values below 1.5/255 or above 1000 are suspicious."
+        "first weights of both models; without BatchNorm only values below 1.5/255 or above 1000 are suspicious, and "
+        "raw levels of an image that feed the last softmax values above 100."
     ),
     run=run,
 )

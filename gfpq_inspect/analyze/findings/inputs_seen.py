@@ -74,6 +74,7 @@ class Expectation:
         swap_log_ratio: Mean over all channels of all BatchNorm layers of ln(mismatch with the first and last channel
             swapped / mismatch as it is), or None where it was not tried. Below 0 the swapped images fit better.
         swap_share: Share of those channels that the swapped images fit better.
+        swapped_shift: As `shift`, with the first and last channel of the images swapped; None where it was not tried.
     """
 
     row: str
@@ -85,6 +86,7 @@ class Expectation:
     orders: tuple[tuple[tuple[int, ...], float], ...]
     swap_log_ratio: float | None = None
     swap_share: float | None = None
+    swapped_shift: NDArray[np.float64] | None = None
 
 
 def image_input(model: Model) -> ModelInput | None:
@@ -161,8 +163,6 @@ def _expectation(case: Case) -> Expectation | None:
     if front is None:
         return None
     layer, statistics, before = front
-    if _never_trained(statistics):
-        return None
     probe = _Probe(case.first, entry, layer, statistics, before, read_images(case))
     mean, deviation = probe.observe(probe.images)
     mismatch = probe.mismatch(mean, deviation)
@@ -182,6 +182,7 @@ def _expectation(case: Case) -> Expectation | None:
                 orders.append((order, probe.mismatch(*probe.observe(permuted))))
     orders.sort(key=lambda item: item[1])
     ratio, share = _swapped(case, probe) if orders and 1 / 3 < factor < 3 else (None, None)
+    swapped = [np.ascontiguousarray(image[:, ::-1]) for image in images] if orders else []
     return Expectation(
         row=case.row_key(Side.FIRST, layer.key),
         samples=len(probe.images),
@@ -192,6 +193,7 @@ def _expectation(case: Case) -> Expectation | None:
         orders=tuple(orders),
         swap_log_ratio=ratio,
         swap_share=share,
+        swapped_shift=probe.best_shift(swapped)[0] if swapped else None,
     )
 
 
@@ -259,7 +261,7 @@ def divergence(mean: NDArray[np.float64], deviation: NDArray[np.float64], stored
 
 
 def first_norm(case: Case, entry: ModelInput) -> tuple[Layer, Statistics, list[Layer]] | None:
-    """The first BatchNorm behind an input, with the layers between them, none of which may be another BatchNorm."""
+    """The first trained BatchNorm behind an input, with the layers between them."""
     producer = {value: layer for layer in case.first.layers for value in layer.outputs if layer.nodes}
     for layer, statistics in case.batch_norms(Side.FIRST):
         before: dict[str, Layer] = {}
@@ -273,7 +275,10 @@ def first_norm(case: Case, entry: ModelInput) -> tuple[Layer, Statistics, list[L
                 before[source.key] = source
                 waiting.extend(source.inputs)
         own = [one for one in case.first.layers if one.key in before]
-        if ends == {entry.value} and not any(canonical_type(one) in ("BatchNorm", "BN") for one in own):
+        if ends != {entry.value} or _never_trained(statistics):
+            continue
+        others = (case.statistics(Side.FIRST, one) for one in own if canonical_type(one) in ("BatchNorm", "BN"))
+        if all(other is not None and _never_trained(other) for other in others):
             return layer, statistics, own
     return None
 

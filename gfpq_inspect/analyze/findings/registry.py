@@ -150,8 +150,8 @@ def run_checks(case: Case, checks: Sequence[Check] | None = None) -> tuple[Findi
         checks: Other checks than all.
 
     Returns:
-        A finding a check: errors and warnings in the order of the tree, then notes, then what passed, then what did not
-        apply.
+        A finding a check: errors, and warnings of the set-up, in the order of the tree; other warnings; notes; what
+        passed; what did not apply.
     """
     ordered = _checks_for(case) if checks is None else tuple(checks)
     found = [(check, _finding(check, case)) for check in ordered]
@@ -159,7 +159,7 @@ def run_checks(case: Case, checks: Sequence[Check] | None = None) -> tuple[Findi
     culprit = next((entry for entry in found if entry[0].group in _SILENCED_BY and entry[1].severity == "error"), None)
     if culprit is not None:
         found = [(check, _silenced(check, finding, culprit[0], culprit[1])) for check, finding in found]
-    return tuple(finding for _, finding in sorted(found, key=lambda entry: _rank(entry[1])))
+    return tuple(finding for _, finding in sorted(found, key=lambda entry: _rank(entry[0], entry[1], case)))
 
 
 def _checks_for(case: Case) -> tuple[Check, ...]:
@@ -179,9 +179,16 @@ def _finding(check: Check, case: Case) -> Finding:
         return check.finding_of(Outcome("not applicable", told))
 
 
-def _rank(finding: Finding) -> int:
-    """Errors and warnings share a rank, so that the order of the tree decides between them."""
-    return max(1, _SEVERITIES.index(finding.severity))
+def _rank(check: Check, finding: Finding, case: Case) -> tuple[int, int]:
+    """Errors first, and beside them warnings that come before everything in the tree; then warnings.
+
+    What training did to a network comes before what the format costs it in any case.
+    """
+    rank = _SEVERITIES.index(finding.severity)
+    if finding.severity == "warning" and check.group in _SILENCED_BY:
+        rank = 0
+    trained = finding.severity == "warning" and check.group is Group.FINE_TUNING and case.second is not None
+    return rank, 0 if trained else 1
 
 
 def _without_general_blame(found: list[tuple[Check, Finding]]) -> list[tuple[Check, Finding]]:

@@ -8,6 +8,7 @@ from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, fou
 
 _QUANTUM = 1 / 4096
 _STEPS = 64
+_PROBABILITIES = frozenset({"Sigmoid", "Softmax"})
 
 
 def run(case: Case) -> Outcome:
@@ -15,6 +16,7 @@ def run(case: Case) -> Outcome:
     if case.bits is None:
         return not_applicable("a bit width")
     rows: list[tuple[Cell, ...]] = []
+    bounded: list[bool] = []
     looked = 0
     for row in case.rows:
         table = case.channels(row.key, "both") if row.is_output else None
@@ -24,13 +26,16 @@ def run(case: Case) -> Outcome:
         largest = float(column(table, "max_x").max())
         if 0 < largest < _STEPS * _QUANTUM:
             rows.append((row.key, largest, largest / _QUANTUM))
+            bounded.append(row.type in _PROBABILITIES)
     if not looked:
         return not_applicable("a network output")
     if not rows:
         return passed(f"Every output reaches {_STEPS} steps of 1/4096.")
     measured = f"'{rows[0][0]}' never exceeds {rows[0][1]:.3g}: {rows[0][2]:.1f} steps of 1/4096."
     columns = ("output", "largest value", "steps of 1/4096")
-    return found("warning", measured, layers=[str(row[0]) for row in rows], columns=columns, rows=rows)
+    # A probability that stays near zero says that nothing was there to be found, not that the head is small.
+    severity = "note" if all(bounded) else "warning"
+    return found(severity, measured, layers=[str(row[0]) for row in rows], columns=columns, rows=rows)
 
 
 CHECK = Check(
@@ -43,6 +48,9 @@ CHECK = Check(
         "rounding."
     ),
     remedy="Scale the last layer up and divide after reading it on the host.",
-    how="Largest magnitude of each network output in the float network, below 64 steps of 1/4096 (0.0156).",
+    how=(
+        "Largest magnitude of each network output in the float network, below 64 steps of 1/4096 (0.0156); a note "
+        "where all of them are probabilities."
+    ),
     run=run,
 )

@@ -38,20 +38,20 @@ class SeenWeight:
 
 
 def weights_seen(case: Case) -> Iterator[SeenWeight]:
-    """All weights that this run quantizes to GFPQ and that were not on the grid before."""
-    for side, model in case.models.items():
-        for layer in model.layers:
-            for name, entry in case.experiment.weights.of_layer(side, layer).items():
-                if entry.own_format is not None or entry.on_grid:
-                    continue
-                stored, quantized = as_floating(entry.stored), as_floating(entry.quantized)
-                nonzero = int(np.count_nonzero(stored))
-                flushed = (nonzero - int(np.count_nonzero(quantized))) / max(1, nonzero)
-                signal = float((stored.astype(np.float64) ** 2).sum())
-                error = float(((quantized.astype(np.float64) - stored) ** 2).sum())
-                sqnr = 10 * float(np.log10(signal / error)) if error > 0 and signal > 0 else float("inf")
-                row = case.row_key(side, layer.key)
-                yield SeenWeight(side, row, name, entry.bits, flushed, sqnr, _alone(case, side, row))
+    """All weights of the judged model that this run quantizes to GFPQ and that were not on the grid before."""
+    side = case.judged_side
+    for layer in case.models[side].layers:
+        for name, entry in case.experiment.weights.of_layer(side, layer).items():
+            if entry.own_format is not None or entry.on_grid:
+                continue
+            stored, quantized = as_floating(entry.stored), as_floating(entry.quantized)
+            nonzero = int(np.count_nonzero(stored))
+            flushed = (nonzero - int(np.count_nonzero(quantized))) / max(1, nonzero)
+            signal = float((stored.astype(np.float64) ** 2).sum())
+            error = float(((quantized.astype(np.float64) - stored) ** 2).sum())
+            sqnr = 10 * float(np.log10(signal / error)) if error > 0 and signal > 0 else float("inf")
+            row = case.row_key(side, layer.key)
+            yield SeenWeight(side, row, name, entry.bits, flushed, sqnr, _alone(case, side, row))
 
 
 def _alone(case: Case, side: Side, key: str) -> float | None:
