@@ -156,7 +156,7 @@ def comparison_options(first: Path, given: ComparisonArguments) -> ComparisonOpt
         calibration=tuple(given.calibration or ()),
         calibration_samples=given.calibration_samples,
         load_coefficients=given.load_coefficients,
-        command=_command_line(),
+        command=command_line(),
         timing=not given.no_timing,
     )
 
@@ -194,7 +194,7 @@ def _bit_width(text: str) -> int | None:
     return widths[text]
 
 
-def _command_line() -> str:
+def command_line() -> str:
     """The command as typed, with file names in place of paths: a report names no machine's folders."""
     words = ["gfpq-inspect", *sys.argv[1:]]
     return shlex.join(word if "://" in word else _without_folders(word) for word in words)

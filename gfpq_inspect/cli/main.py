@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gfpq_inspect.cli.quantize_weights:quantize_weights",
         "Quantize a network's weights, with the parameters for the mapper.",
     ),
+    "tune": ("gfpq_inspect.cli.tune:tune", "Recover precision: closed-form steps, then training with a float master."),
     "insert-quant": ("gfpq_inspect.cli.insert_quant:insert_quant", "Put Quant layers into a prototxt."),
     "strip-quant": ("gfpq_inspect.cli.strip_quant:strip_quant", "Take the Quant layers out of a prototxt."),
     "quantize-array": (

@@ -19,7 +19,7 @@ def parameter_suffixes(*, caffe: bool) -> tuple[str, ...]:
 
 
 def parameter_files(done: QuantizedFiles, stem: str) -> dict[str, str]:
-    """Return the files that go beside quantized weights, by suffix.
+    """Return the files that go beside quantized weights, by suffix; the mapper's file holds data where it can.
 
     Args:
         done: The quantized network.
@@ -27,8 +27,8 @@ def parameter_files(done: QuantizedFiles, stem: str) -> dict[str, str]:
     """
     entries = [_entry(one) for one in done.weights]
     files = {
-        PARAMETERS_SUFFIX: coefficients_json(entries, _facts(done)),
-        PARAM_DICT_SUFFIX: param_dict_json(entries),
+        PARAMETERS_SUFFIX: coefficients_json([*entries, *done.data], _facts(done)),
+        PARAM_DICT_SUFFIX: param_dict_json(done.data or entries),
     }
     if ".caffemodel" in done.files:
         files[CFG_SUFFIX] = _mapper_cfg(done, stem)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from gfpq_inspect.errors import QuantizationError, UsageError
+from gfpq_inspect.inputs.coefficients import StoredCoefficient
 from gfpq_inspect.models.fold import Refusal
 from gfpq_inspect.models.model import Layer, LayerKind, Model
 from gfpq_inspect.models.onnx.names import names_read
@@ -64,6 +65,7 @@ class QuantizedFiles:
         name: Name of the network.
         sha256: Files that were read, base name to SHA-256.
         notes: What a reader should know, one clause each.
+        data: Coefficients of data, where they were observed.
     """
 
     files: Mapping[str, bytes]
@@ -74,6 +76,7 @@ class QuantizedFiles:
     name: str
     sha256: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    data: tuple[StoredCoefficient, ...] = ()
 
 
 def quantize_files(

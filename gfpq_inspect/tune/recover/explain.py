@@ -1,0 +1,102 @@
+"""What was gained, in sentences, from the comparison that confirms it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gfpq_inspect.analyze.result import LayerRow, Result, Scores
+from gfpq_inspect.analyze.task_result import LaneDecisions
+from gfpq_inspect.tune.recover.samples import Split
+from gfpq_inspect.tune.recover.session import Outcome
+
+
+def error_share(scores: Scores | None) -> float | None:
+    """Error energy as a share of the reference's energy."""
+    if scores is None or scores.rel_l2 is None:
+        return None
+    return scores.rel_l2**2
+
+
+def remaining(row: LayerRow) -> float | None:
+    """Share of a row's error energy that is left: the tuned network against the given one, both quantized."""
+    before, after = error_share(row.scores.get("both")), error_share(row.scores.get("total"))
+    return after / before if before and after is not None else None
+
+
+def summary(outcome: Outcome, result: Result, split: Split) -> Iterator[str]:
+    """Lines for the terminal.
+
+    Args:
+        outcome: What training came to.
+        result: The comparison after it.
+        split: Which sample did what.
+    """
+    yield (
+        f"{len(split.train)} samples trained, {len(split.holdout)} watched, "
+        f"{len(split.judged)} judged{'' if split.judged != split.holdout else ' (the same)'}."
+    )
+    if not outcome.improved:
+        yield "Nothing better was found: these are the weights as given, quantized."
+        yield from _accuracy(result)
+        return
+    yield f"Kept: what '{outcome.stage}' gave. On the samples that judge:"
+    totals = [0.0, 0.0]
+    for row in result.layers:
+        share, before = remaining(row), error_share(row.scores.get("both"))
+        if not row.is_output or share is None or before is None:
+            continue
+        totals = [totals[0] + before, totals[1] + share * before]
+        was, now = row.scores["both"], row.scores["total"]
+        yield f"  output '{row.key}': {_text(was)} before, {_text(now)} after; {1 - share:.0%} of the error removed"
+    if totals[0]:
+        yield f"  all outputs: {1 - totals[1] / totals[0]:.0%} of the error energy that quantization added is removed."
+        if totals[1] > totals[0] / 2:
+            yield from _why(result)
+    yield from _accuracy(result)
+    for note in outcome.notes:
+        yield f"note: {note}"
+
+
+def _text(scores: Scores) -> str:
+    db = "exact" if scores.sqnr_db is None else f"{scores.sqnr_db:.2f} dB"
+    return db if scores.cosine is None else f"{db} (cosine {scores.cosine:.5f})"
+
+
+def _why(result: Result) -> Iterator[str]:
+    """What is left when half could not be removed: how much of it data alone cost, which no weights can take away."""
+    for row in result.layers:
+        data, total = error_share(row.scores.get("tuned_data")), error_share(row.scores.get("total"))
+        if row.is_output and data is not None and total:
+            yield (
+                f"  output '{row.key}': rounding data alone leaves {data / total:.0%} of what remains "
+                f"({-10 * math.log10(data) if data else math.inf:.1f} dB)"
+            )
+    flushed = [
+        (one.flushed_share, one.layer)
+        for one in result.coefficients
+        if one.role == "data" and one.model == "second" and one.flushed_share and one.flushed_share > 0.05
+    ]
+    if flushed:
+        shown = ", ".join(f"{layer} {share:.0%}" for share, layer in sorted(flushed, reverse=True)[:5])
+        yield f"  underflow of data that only 16 bit cures: {shown} of non-zero values become 0"
+    yield "  what data lose is not in the weights; gfpq-inspect remedy plans the layers that need 16 bit"
+
+
+def _accuracy(result: Result) -> Iterator[str]:
+    names = {"float": "float", "both": "quantized before", "tuned": "quantized after"}
+    for output in result.task.outputs if result.task is not None else ():
+        found = [
+            f"{names[one.lane]} {one.top1:.2%}" + (f" ({_loss(one)})" if one.loss_points is not None else "")
+            for one in output.lanes
+            if one.lane in names and one.top1 is not None
+        ]
+        if found:
+            yield f"  right at '{output.output}': {', '.join(found)}"
+
+
+def _loss(one: LaneDecisions) -> str:
+    text = f"{one.loss_points:+.2f} points lost"
+    if one.loss_interval is None:
+        return text
+    return f"{text}, 95 % interval {one.loss_interval.low:+.2f} to {one.loss_interval.high:+.2f}"

@@ -1,0 +1,466 @@
+"""One recovery from a float network to weights that lose less when they are quantized."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gfpq_inspect.analyze.progress import Progress
+from gfpq_inspect.errors import InputError, ModelError, Problem, QuantizationError, UsageError
+from gfpq_inspect.inputs.labels import Labels
+from gfpq_inspect.models.model import Model
+from gfpq_inspect.tune.recover.checkpoint import State, fingerprint, load_state, save_state
+from gfpq_inspect.tune.recover.graph import Tensor, TrainableGraph, Values
+from gfpq_inspect.tune.recover.lane import QuantizedLane, Weights
+from gfpq_inspect.tune.recover.objective import (
+    Goals,
+    Objective,
+    Score,
+    find_decision,
+    find_features,
+    find_outputs,
+)
+from gfpq_inspect.tune.recover.reconstruct import Settings, reconstruct
+from gfpq_inspect.tune.recover.samples import SampleStore, Split
+from gfpq_inspect.tune.recover.shift import absorb
+from gfpq_inspect.tune.recover.solver import CaffeSolver
+
+_RIDGES = (0.1, 1.0)
+_RATES = (1e-6, 3e-6, 1e-5)
+_LOOKED_AT = 6
+"""Samples that steps are tried on that need one run of the network each."""
+_LIVE_BYTES = 1 << 30
+"""What the tensors of a reconstruction may take."""
+_MOST_RECONSTRUCTED = 1024
+_FEATURES = 4
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """How to recover.
+
+    Attributes:
+        bits: 8 or 16, of layers that ask for none.
+        epochs: Passes over the training samples at most.
+        steps: Steps at most.
+        rate: Learning rate, or None to try a few; relative to each tensor's size, see `Recovery`.
+        momentum: Of the solver.
+        batch: Samples a step.
+        patience: Evaluations without progress after which training ends.
+        seed: Of every draw.
+        closed_form: Do the closed-form steps before training.
+    """
+
+    bits: int = 8
+    epochs: int = 20
+    steps: int = 300
+    rate: float | None = None
+    momentum: float = 0.9
+    batch: int = 8
+    patience: int = 5
+    seed: int = 0
+    closed_form: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse values without a meaning.
+
+        Raises:
+            UsageError: One of them.
+        """
+        if self.bits not in (8, 16):
+            raise UsageError(f"GFPQ has 8 and 16 bits, not {self.bits}; give 8 or 16.")
+        if self.rate is not None and not 0 < self.rate < 1:
+            raise UsageError(f"--rate {self.rate:g}: a learning rate lies above 0 and below 1; 1e-6 to 1e-4 is usual.")
+        if not 0 <= self.momentum < 1:
+            raise UsageError(f"--momentum {self.momentum:g}: lies from 0 to below 1; 0.9 is usual.")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        weights: Float master: kernel or bias to tensor; the weights as they were where nothing better was found.
+        improved: Whether they are better than what was given.
+        before: Score of the given weights on the held-out samples.
+        after: Score of `weights` on them.
+        stage: What gave them.
+        log: One entry an evaluation: stage, step, epoch, loss, rate, figure, remaining, cosine (and accuracy).
+        coefficients: Of data: value, bits, coefficient, as observed.
+        notes: What a reader should know.
+    """
+
+    weights: Mapping[str, Tensor]
+    improved: bool
+    before: Score
+    after: Score
+    stage: str
+    log: Sequence[Mapping[str, Any]]
+    coefficients: Sequence[tuple[str, int, int]]
+    notes: Sequence[str]
+
+
+@dataclass
+class Recovery:
+    """A recovery.
+
+    Learning rates are relative: each tensor's `lr_mult` is the ratio of its size to that of its gradient at the start,
+    both as root mean squares, so that a rate means the same in every layer and network.
+
+    Attributes:
+        model: The float network, folded or not.
+        store: Its samples.
+        split: Who trains and who is watched.
+        labels: True classes of all samples, or None.
+        settings: How.
+        frozen: Initializers that cannot be written back.
+        checkpoint: Where to save what was reached, or None.
+        progress: Told how far it is.
+    """
+
+    model: Model
+    store: SampleStore
+    split: Split
+    labels: Labels | None
+    settings: TuneSettings
+    progress: Progress
+    frozen: frozenset[str] = frozenset()
+    checkpoint: Path | None = None
+    _state: State = field(default_factory=State, init=False)
+
+    def run(self, *, resume: bool = False) -> Outcome:
+        """Recover.
+
+        Args:
+            resume: Go on from the checkpoint.
+
+        Raises:
+            UsageError: A model that quantizes itself.
+            ModelError: Nothing in it can be trained.
+            InputError: No checkpoint to go on from; labels that fit no output.
+            QuantizationError: Weights or data that are not finite.
+        """
+        torch.set_num_threads(1)
+        self._prepare()
+        self._state = load_state(self._resumed_from(), self._identity()) if resume else State()
+        if not self._state.stage:
+            self._begin()
+        else:
+            self.objective.reference = self._state.reference or self.graph.initial
+        if self.settings.closed_form:
+            self._closed_form()
+        if self.settings.steps and self.settings.epochs:
+            self._train()
+        return self._outcome()
+
+    def _prepare(self) -> None:
+        settings = self.settings
+        if self.model.quantizes_itself:
+            raise UsageError("this model quantizes itself; tune takes the float network that it was made from.")
+        self.graph = TrainableGraph(self.model, settings.bits, self.frozen)
+        self.trained = [one.name for one in self.graph.parameters if one.trained]
+        self.lane = QuantizedLane(self.graph, self.store)
+        file = self.model.origin.structure_file or self.model.origin.weights_file
+        if not self.trained:
+            what = "has no layer with weights that NNIE quantizes and that can be trained"
+            raise ModelError(Problem(what, file, remedy="tune networks of convolutions and inner products"))
+        outputs = find_outputs(self.lane, self.split.train[0])
+        if not outputs:
+            what = "no output of the network depends on a weight in a way that has a gradient"
+            raise ModelError(Problem(what, file, remedy="cut the network before the layer that decides or sorts"))
+        self.lane.calibrate(self.split.train, self.graph.initial)
+        features = find_features(self.lane, self.graph.initial, self.split.train[:_LOOKED_AT], _FEATURES)
+        decision, shares = self._decision(outputs)
+        goals = Goals(outputs, tuple(name for name in features if name not in outputs), decision, shares)
+        self.objective = Objective(self.lane, goals, self.labels)
+        self.before = self._score(self.graph.initial)
+        given = self.objective.score(self.split.holdout, self.graph.initial, settings.batch, quantized=False)
+        self.wanted_accuracy = given.accuracy
+        self.objective.set_scales(self.split.train[:256], self.graph.initial, settings.batch)
+
+    def _decision(self, outputs: Sequence[str]) -> tuple[str | None, bool]:
+        if self.labels is None:
+            return None, False
+        _, feeds = next(self.lane.batches(self.split.train[:1], 1))
+        with torch.no_grad():
+            values = self.graph.run(feeds, {}, None, outputs)
+        name, shares = find_decision(self.graph, outputs, values, self.labels)
+        if not name:
+            raise InputError(
+                f"the labels ({self.labels.origin}) name class {max(self.labels.classes)}, but no output of the "
+                "network has a value for each class; leave the labels out, or check that they belong to this network"
+            )
+        return name, shares
+
+    def _identity(self) -> str:
+        settings = {name: getattr(self.settings, name) for name in TuneSettings.__dataclass_fields__}
+        digest = hashlib.sha256()
+        for name, tensor in self.graph.initial.items():
+            digest.update(name.encode())
+            digest.update(tensor.numpy().tobytes())
+        labels = None if self.labels is None else self.labels.classes
+        return fingerprint(
+            {
+                "settings": settings,
+                "weights": digest.hexdigest(),
+                "samples": self.store.sha256,
+                "split": [self.split.train, self.split.holdout],
+                "labels": labels,
+            }
+        )
+
+    def _resumed_from(self) -> Path:
+        assert self.checkpoint is not None
+        return self.checkpoint
+
+    # ------------------------------------------------------------------------------------------------------ evaluation
+
+    def _score(self, weights: Weights) -> Score:
+        return self.objective.score(self.split.holdout, weights, self.settings.batch)
+
+    def _evaluate(self, stage: str, weights: Weights, **facts: Any) -> bool:
+        """Score weights, write the log, keep them where they are the best; returns whether they are."""
+        score = self._score(weights)
+        figure, state = score.figure(self.before), self._state
+        state.log.append(
+            {
+                "stage": stage,
+                "step": state.step,
+                **facts,
+                "figure": figure,
+                "remaining": score.total(self.before),
+                "lowest_cosine": score.lowest_cosine,
+                **({} if score.accuracy is None else {"accuracy": score.accuracy, "entropy": score.entropy}),
+            }
+        )
+        better = figure < state.figure and not score.is_worse(self.before, self.wanted_accuracy)
+        if better:
+            state.figure = figure
+            state.best = {name: tensor.detach().clone() for name, tensor in weights.items()}
+            state.best_coefficients = self.lane.coefficients()
+        return better
+
+    def _text(self) -> str:
+        line = self._state.log[-1]
+        accuracy = f", {line['accuracy']:.2%} right" if "accuracy" in line else ""
+        return f"error {line['remaining']:.0%}, cosine {line['lowest_cosine']:.5f}{accuracy}"
+
+    def _save(self) -> None:
+        if self.checkpoint is not None:
+            self._state.coefficients = self.lane.coefficients()
+            save_state(self.checkpoint, self._state, self._identity())
+
+    # ----------------------------------------------------------------------------------------------------- closed form
+
+    def _begin(self) -> None:
+        state = self._state
+        state.weights = {name: tensor.clone() for name, tensor in self.graph.initial.items()}
+        state.best, state.reference = dict(state.weights), {}
+        self._evaluate("as given", state.weights)
+        state.best_coefficients = self.lane.coefficients()
+        state.stage = "as given"
+        self._save()
+
+    def _closed_form(self) -> None:
+        state = self._state
+        if state.stage == "as given":
+            self.progress.phase("shifting", 1)
+            moved = absorb(self.graph, self._few_feeds(), state.weights, self._few_error(), self._told)
+            state.weights = moved
+            self.lane.calibrate(self.split.train, moved)
+            self._evaluate("constants moved", moved)
+            state.reference, state.stage = moved, "constants moved"
+            self.objective.reference = moved
+            self.progress.note(f"Constants moved: {self._text()}")
+            self._save()
+        if state.stage == "constants moved":
+            start = state.weights
+            feeds = self._reconstruction_feeds()
+            for ridge in _RIDGES:
+                self.progress.phase("rounding", len(self.graph.layers))
+                self.lane.calibrate(self.split.train, start)
+                found = reconstruct(
+                    self.graph,
+                    feeds,
+                    start,
+                    quantize=self.lane.quantize,
+                    quantize_weight=self.lane.quantize_weight,
+                    settings=Settings(ridge, self.settings.seed),
+                    layer_done=lambda layer: self.progress.advance(1, layer.name),
+                )
+                self.lane.calibrate(self.split.train, self.lane.quantized(found))
+                self._evaluate("layers reconstructed", found, ridge=ridge)
+                self.progress.note(f"Layers reconstructed (ridge {ridge:g}): {self._text()}")
+            state.weights, state.stage = dict(state.best), "layers reconstructed"
+            self._save()
+
+    def _told(self, site: Any, kept: bool) -> None:
+        self.progress.advance(0, f"{site.value}{' kept' if kept else ''}")
+
+    def _few(self) -> list[int]:
+        train = self.split.train
+        return list(train[:: max(1, len(train) // _LOOKED_AT)][:_LOOKED_AT])
+
+    def _few_feeds(self) -> list[Values]:
+        return [feeds for _, feeds in self.lane.batches(self._few(), 1)]
+
+    def _few_error(self) -> Callable[[Weights], float]:
+        few = self._few()
+        self.lane.calibrate(few, self.graph.initial)
+        before = self.objective.score(few, self.graph.initial, 1)
+
+        def error_of(weights: Weights) -> float:
+            self.lane.calibrate(few, weights)
+            return self.objective.score(few, weights, 1).figure(before)
+
+        return error_of
+
+    def _reconstruction_feeds(self) -> list[Values]:
+        """As many training samples as may be alive at once."""
+        _, feeds = next(self.lane.batches(self.split.train[:1], 1))
+        size = peak_bytes(self.graph, feeds)
+        count = max(1, min(_MOST_RECONSTRUCTED, _LIVE_BYTES // max(1, 2 * size), len(self.split.train)))
+        chosen = np.linspace(0, len(self.split.train) - 1, count).round().astype(int)
+        return [feeds for _, feeds in self.lane.batches([self.split.train[index] for index in chosen], 32)]
+
+    # -------------------------------------------------------------------------------------------------------- training
+
+    def _train(self) -> None:
+        state, settings = self._state, self.settings
+        per_epoch = -(-len(self.split.train) // settings.batch)
+        steps = min(settings.steps, settings.epochs * per_epoch)
+        if state.stage != "training":
+            state.weights = {name: tensor.clone() for name, tensor in state.best.items()}
+            self.lane.restore(state.best_coefficients)
+            self._measure_gradients()
+            state.rate = settings.rate or self._search_rate(min(10, steps))
+            state.stage = "training"
+            self._save()
+        self.lane.restore(state.coefficients)
+        solver = CaffeSolver(
+            state.rate, settings.momentum, steps, state.multipliers, state.clip, state.history, state.step
+        )
+        every = max(per_epoch, 10) if per_epoch < 50 else 50
+        self.progress.phase("training", steps)
+        self.progress.advance(state.step, self._text())
+        total = seen = 0.0
+        while state.step < steps and state.patience < settings.patience:
+            loss = self._step(solver, state.weights, state.step)
+            total, seen = total + loss, seen + 1
+            state.step = solver.step
+            if state.step % every == 0 or state.step == steps:
+                facts = {"epoch": state.step / per_epoch, "loss": total / seen, "rate": solver.rate_now}
+                better = self._evaluate("training", state.weights, **facts)
+                state.patience = 0 if better else state.patience + 1
+                total = seen = 0.0
+                self._save()
+            self.progress.advance(1, self._text())
+
+    def _step(self, solver: CaffeSolver, weights: dict[str, Tensor], step: int) -> float:
+        chosen = self._batch_at(step)
+        loss, gradients = self._gradients(weights, chosen)
+        if not np.isfinite(loss):
+            raise QuantizationError(f"training diverged at step {step}: the loss is {loss}; give a lower --rate.")
+        solver.update(weights, gradients)
+        return loss
+
+    def _batch_at(self, step: int) -> list[int]:
+        """The samples of a step: a new order each epoch, drawn by seed, so that a resumed run draws the same."""
+        train, batch = self.split.train, self.settings.batch
+        per_epoch = -(-len(train) // batch)
+        epoch, place = divmod(step, per_epoch)
+        order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(train))
+        return [train[index] for index in order[place * batch : (place + 1) * batch]]
+
+    def _gradients(self, weights: Mapping[str, Tensor], chosen: Sequence[int]) -> tuple[float, dict[str, Tensor]]:
+        leaves = {name: tensor.detach() for name, tensor in weights.items()}
+        for name in self.trained:
+            leaves[name] = leaves[name].clone().requires_grad_()
+        total = 0.0
+        for part, feeds in self.lane.batches(chosen, len(chosen)):
+            loss = self.objective.loss(part, feeds, leaves) / len(chosen)
+            loss.backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+            total += float(loss.detach())
+        found = {name: leaves[name].grad for name in self.trained}
+        return total, {name: gradient for name, gradient in found.items() if gradient is not None}
+
+    def _measure_gradients(self) -> None:
+        """Set what each tensor's step is measured by, and how long a gradient may be."""
+        state = self._state
+        squares: dict[str, float] = {}
+        lengths = []
+        parts = [self._batch_at(step) for step in range(min(8, -(-len(self.split.train) // self.settings.batch)))]
+        means: dict[str, Tensor] = {}
+        for chosen in parts:
+            _, gradients = self._gradients(state.weights, chosen)
+            lengths.append(gradients)
+            for name, gradient in gradients.items():
+                means[name] = means.get(name, torch.zeros_like(gradient)) + gradient / len(parts)
+                squares[name] = squares.get(name, 0.0) + float((gradient.double() ** 2).mean()) / len(parts)
+        for name, square in squares.items():
+            size = float((state.weights[name].double() ** 2).mean()) ** 0.5
+            state.multipliers[name] = size / square**0.5 if square else 0.0
+        scaled = [
+            sum(float((state.multipliers[name] * one.double()).pow(2).sum()) for name, one in gradients.items()) ** 0.5
+            for gradients in lengths
+        ]
+        state.clip = 2 * float(np.mean(scaled)) if scaled else 0.0
+
+    def _search_rate(self, steps: int) -> float:
+        """The rate with which a few steps come closest on the held-out samples."""
+        found: list[tuple[float, float]] = []
+        coefficients = self.lane.coefficients()
+        self.progress.phase("rates", len(_RATES) * steps)
+        for rate in _RATES:
+            state = self._state
+            self.lane.restore(coefficients)
+            weights = {name: tensor.clone() for name, tensor in state.weights.items()}
+            solver = CaffeSolver(rate, self.settings.momentum, 10 * steps, state.multipliers, state.clip)
+            for step in range(steps):
+                self._step(solver, weights, step)
+                self.progress.advance(1, f"{rate:g}")
+            found.append((self._score(weights).figure(self.before), rate))
+        self.lane.restore(coefficients)
+        return min(found)[1]
+
+    # --------------------------------------------------------------------------------------------------------- outcome
+
+    def _outcome(self) -> Outcome:
+        state = self._state
+        self.lane.restore(state.best_coefficients)
+        after = self._score(state.best)
+        improved = state.figure < 1 and not after.is_worse(self.before, self.wanted_accuracy)
+        weights = state.best if improved else self.graph.initial
+        if not improved:
+            self.lane.calibrate(self.split.train, self.graph.initial)
+            after = self.before
+        stage = min(state.log, key=lambda line: float(line["figure"]))["stage"] if improved else "as given"
+        notes = [f"layer '{key}' runs on the host, and no gradient passes it: {why}" for key, why in self._host_notes()]
+        kept = [one.layer for one in self.graph.parameters if not one.trained and one.bits is not None]
+        if kept:
+            shown = ", ".join(kept[:5]) + (", ..." if len(kept) > 5 else "")
+            notes.append(f"{len(kept)} kernels are shared or cannot be written back, and stay as they are ({shown})")
+        return Outcome(weights, improved, self.before, after, stage, state.log, self.lane.coefficients(), tuple(notes))
+
+    def _host_notes(self) -> list[tuple[str, str]]:
+        names = {layer.key: layer.name for layer in self.graph.layers}
+        return [(names[key], reason) for key, reason in self.graph.on_host.items()]
+
+
+def peak_bytes(graph: TrainableGraph, feeds: Mapping[str, Tensor]) -> int:
+    """What the tensors of one run take at most."""
+    live, peak = dict(feeds), 0
+    with torch.no_grad():
+        for index, layer in enumerate(graph.layers):
+            if layer.nodes:
+                live.update(graph.run_layer(layer, live, graph.initial, None))
+            peak = max(peak, sum(tensor.numel() * tensor.element_size() for tensor in live.values()))
+            for name in graph.dead_after(index):
+                live.pop(name, None)
+    return peak
