@@ -254,7 +254,9 @@ class _Session:
         source, feeder = request.source, setup.feeder
         if request.calibration is not None:
             source = request.calibration
-            feeder = Feeder(source, self._models, self._input_names())
+            # A calibration set of its own holds no tensors of a dump, and needs none: the network alone runs over it.
+            models = self._models if request.dump is None else {Side.FIRST: request.first}
+            feeder = Feeder(source, models, self._input_names())
 
         def work(batch: Batch) -> NDArray[np.float64]:
             return calibration.look(setup.engine, batch.feeds, batch.samples)

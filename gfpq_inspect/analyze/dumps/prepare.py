@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.dumps.comparison import DumpComparison, DumpRole
-from gfpq_inspect.analyze.request import ComparisonRequest
+from gfpq_inspect.analyze.request import ComparisonRequest, format_of
 from gfpq_inspect.errors import InputError, UsageError
 from gfpq_inspect.inputs.dumps.dump import Dump
 from gfpq_inspect.inputs.dumps.folder import is_dump, open_dump
@@ -24,6 +24,7 @@ from gfpq_inspect.inputs.dumps.source import DumpSource, one_sample
 from gfpq_inspect.inputs.dumps.store import ValueStore
 from gfpq_inspect.inputs.dumps.values import Reading
 from gfpq_inspect.inputs.feed_source import FeedSource
+from gfpq_inspect.inputs.source import SampleSource
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.models.run import run_model
 
@@ -108,7 +109,22 @@ def _with_network(options: ComparisonOptions, prepare: Prepare, dump: Dump, role
     labels = request.labels
     if labels is not None and paired.count != source.count:
         labels = replace(labels, classes=tuple(labels.classes[index] for index, _ in plan.pairs))
-    return replace(request, second=second, source=paired, labels=labels, dump=comparison)
+    return replace(
+        request,
+        second=second,
+        source=paired,
+        labels=labels,
+        dump=comparison,
+        calibration=_calibration(request, source, paired),
+    )
+
+
+def _calibration(request: ComparisonRequest, source: SampleSource, paired: DumpSource) -> SampleSource | None:
+    """The compiler's coefficients cover all images that it was given, also those that the dump does not hold."""
+    stored = request.stored_coefficients is not None or request.coefficients != "set"
+    if request.calibration is not None or stored or format_of(request) is None:
+        return request.calibration
+    return source if paired.count < source.count else None
 
 
 def _asks_for_own_input(options: ComparisonOptions) -> bool:

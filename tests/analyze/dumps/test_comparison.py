@@ -238,3 +238,12 @@ def test_a_folded_network(digits: Digits, tmp_path: Path) -> None:
     result = digits.compare(digits.path, digits.mapper(tmp_path), digits.one, fold=True)
     assert result.judgement.good
     assert finding(result, "dump-folded").severity == "passed"
+
+
+def test_coefficients_cover_all_calibration_images(digits: Digits, tmp_path: Path) -> None:
+    values = network.chip_tensors(digits.model, digits.images[3])
+    result = digits.compare(digits.path, digits.mapper(tmp_path, values), digits.four)
+    assert "over all 4 samples" in result.run.calibration
+    assert result.run.inputs.sample_count == 1
+    own = digits.compare(digits.path, tmp_path / "mapper_quant", "dump")
+    assert "over 1 sample" in own.run.calibration
