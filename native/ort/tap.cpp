@@ -22,34 +22,44 @@ struct Piece {
 /// How one sample lies in memory: plain, or channels in blocks of `block` with the last one padded.
 struct Layout {
     std::size_t size = 0;   ///< elements of a sample, with padding
+    std::size_t images = 1;  ///< a sample may be a batch by itself
     std::size_t block = 0;  ///< 0 where the layout is plain
     std::size_t channels = 0;
     std::size_t plane = 0;  ///< elements of one channel
 
-    std::size_t logical_size() const noexcept { return block == 0 ? size : channels * plane; }
+    std::size_t logical_size() const noexcept { return block == 0 ? size : images * channels * plane; }
+    std::size_t image_size() const noexcept { return images == 0 ? 0 : size / images; }
 
     /// Place in the plain layout.
     std::size_t plain_place(std::size_t at) const noexcept {
         if (block == 0) return at;
+        const std::size_t image = at / image_size();
+        at %= image_size();
         const std::size_t in_block = at % (plane * block);
-        return (at / (plane * block) * block + in_block % block) * plane + in_block / block;
+        return (at / (plane * block) * block + in_block % block) * plane + in_block / block +
+               image * channels * plane;
     }
 
     std::vector<Piece> pieces() const {
         std::vector<Piece> all;
+        for (std::size_t image = 0; image < (block == 0 ? 1 : images); ++image) add_pieces(image * image_size(), all);
+        return all;
+    }
+
+private:
+    void add_pieces(std::size_t first, std::vector<Piece>& all) const {
         const std::size_t full = block == 0 ? size : channels / block * block * plane;
         for (std::size_t at = 0; at < full; at += kSimilarityChunk) {
             const std::size_t end = std::min(full, at + kSimilarityChunk);
-            all.push_back({at, end, 0, end - at});
+            all.push_back({first + at, first + end, 0, end - at});
         }
         const std::size_t live = block == 0 ? 0 : channels % block;
-        if (live == 0) return all;
+        if (live == 0) return;
         const std::size_t places = kSimilarityChunk / block;
         for (std::size_t at = 0; at < plane; at += places) {
             const std::size_t end = std::min(plane, at + places);
-            all.push_back({full + at * block, full + end * block, live, (end - at) * live});
+            all.push_back({first + full + at * block, first + full + end * block, live, (end - at) * live});
         }
-        return all;
     }
 };
 
@@ -86,7 +96,7 @@ public:
         samples_ = counts_samples ? run_.samples : 1;
         layout_.size = total / samples_;
         if (program_.channels != 0) {
-            if (tensors_.shape.size() < 3 || static_cast<std::size_t>(tensors_.shape[0]) != samples_)
+            if (tensors_.shape.size() < 3 || static_cast<std::size_t>(tensors_.shape[0]) % samples_ != 0)
                 return "a blocked tensor is not of the shape that was foreseen";
             const auto padded = static_cast<std::size_t>(tensors_.shape[1]);
             layout_.channels = program_.channels;
@@ -94,7 +104,8 @@ public:
             if (layout_.block == 0 || padded % layout_.block != 0 || padded < layout_.channels ||
                 padded - layout_.channels >= layout_.block)
                 return "a blocked tensor has an unforeseen number of channels";
-            layout_.plane = layout_.size / padded;
+            layout_.images = static_cast<std::size_t>(tensors_.shape[0]) / samples_;
+            layout_.plane = padded == 0 ? 0 : layout_.image_size() / padded;
         }
         for (const Quantizing& one : program_.quantized) {
             if (one.point >= run_.points) return "a coefficient is missing";

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfpq_inspect.analyze.engine.blocked_layers import BlockedLayers
 from gfpq_inspect.analyze.engine.interface import (
     Array,
     Experiment,
@@ -50,6 +51,7 @@ class LayeredEngine:
         experiment: What to run.
         measurer: What is done with each row's tensors; by default the scores of the experiment's comparisons.
         steps: Layers ready to run, of an engine with the same models, points and weights.
+        blocked: For each model the layers that are computed as the merged graph does; none by default.
 
     Raises:
         ModelError: A layer that ONNX Runtime refuses.
@@ -62,8 +64,10 @@ class LayeredEngine:
         experiment: Experiment,
         measurer: Measurer | None = None,
         steps: Mapping[Side, list[Step]] | None = None,
+        blocked: Mapping[Side, BlockedLayers] | None = None,
     ) -> None:
         self.experiment = experiment
+        self._blocked = blocked or {}
         self._points = {(point.side, point.value, point.bits): i for i, point in enumerate(experiment.points)}
         self._formats = [point.format for point in experiment.points]
         self._at_output = {(point.side, point.value): point.bits for point in experiment.points if point.at_output}
@@ -106,7 +110,8 @@ class LayeredEngine:
                     quantized.setdefault(key, {})[point.value] = point.bits
         weights = {layer.key: experiment.weights.of_layer(side, layer) for layer in model.layers}
         variants = (lane.weights for lane in experiment.lanes if lane.side is side)
-        return StepBuilder(side, model, quantized, weights, variants, provider=provider)
+        blocked = self._blocked.get(side)
+        return StepBuilder(side, model, quantized, weights, variants, provider=provider, blocked=blocked)
 
     def _captured_values(self) -> list[Value]:
         rows = [row for row in self.experiment.rows if row.key in self.experiment.captured]

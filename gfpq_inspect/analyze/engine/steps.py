@@ -17,6 +17,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from gfpq_inspect.analyze.engine.blocked_layers import BlockedLayers
+from gfpq_inspect.analyze.engine.merged.base import BLOCKED_DOMAIN
 from gfpq_inspect.analyze.engine.subgraph import Segment, model_of, segments_of, type_from_text
 from gfpq_inspect.analyze.lanes import Side, Weights
 from gfpq_inspect.analyze.weights import QuantizedWeight
@@ -178,6 +180,8 @@ class Step:
 def _batch_safe(part: Part) -> bool:
     packed = set(part.segment.initializers) - set(part.fed)
     for node in part.segment.nodes:
+        if node.domain == BLOCKED_DOMAIN:
+            continue  # its kernels go through a batch sample by sample
         if node.domain not in ("", "ai.onnx"):
             return False
         if node.op_type in _MATRIX_PRODUCTS and any(name in packed for name in node.input[:2]):
@@ -197,6 +201,7 @@ class StepBuilder:
         weights: Layer key to its quantized weights by initializer.
         variants: Variants of the weights that lanes compute with; STORED is always among them.
         provider: What computes, in ONNX Runtime's words: a name, or a name and its options.
+        blocked: Layers that are computed as the merged graph does, or None.
     """
 
     def __init__(
@@ -208,7 +213,9 @@ class StepBuilder:
         variants: Iterable[Weights],
         *,
         provider: str | tuple[str, Mapping[str, str]] = "CPUExecutionProvider",
+        blocked: BlockedLayers | None = None,
     ) -> None:
+        self._blocked = blocked
         self._provider = provider
         graph = model.graph.graph
         self._side = side
@@ -238,6 +245,12 @@ class StepBuilder:
         produced = [name for node in nodes for name in node.output if name]
         read_outside = {name for name in produced if name in kept or read_by.get(name, set()) - {layer.key}}
         weights = self._weights.get(layer.key, {})
+        if self._blocked is not None:
+            replaced = self._blocked.nodes(layer, nodes)
+            if replaced is not None:
+                nodes, weights = replaced, self._blocked.weights_of(layer)
+                produced = [name for name in produced if name in read_outside]
+                self._initializers.update(self._blocked.tensors)
         segments = segments_of(nodes, self._initializers.keys(), read_outside)
         parts = [self._part(layer, segment, weights) for segment in segments if segment.outputs]
         outputs = [name for name in produced if name in read_outside]
@@ -288,6 +301,9 @@ class StepBuilder:
         tensors = {name: self._initializers[name] for name in segment.initializers}
         tensors.update((name, onnx.numpy_helper.from_array(array, name)) for name, array in embedded.items())
         proto = model_of(self._model.graph, segment, types, fed, tensors)
+        if self._blocked is not None:
+            imported = {entry.domain for entry in proto.opset_import}
+            proto.opset_import.extend(entry for entry in self._blocked.opsets if entry.domain not in imported)
         try:
             return onnxruntime.InferenceSession(
                 proto.SerializeToString(), session_options(), providers=[self._provider]
@@ -338,7 +354,7 @@ def _is_fed(name: str, segment: Segment, size: int) -> bool:
     if any(attribute.type == onnx.AttributeProto.GRAPH for node in segment.nodes for attribute in node.attribute):
         return False
     return bool(places) and all(
-        domain in ("", "ai.onnx")
+        domain in ("", "ai.onnx", BLOCKED_DOMAIN)
         and (
             (operator in _CONVOLUTIONS and index == 1)
             or (operator in _MATRIX_PRODUCTS and index <= 1 and size > _LARGEST_PACKED_BYTES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,35 +11,36 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Feeds, LayerDone, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine, Tensors
-from gfpq_inspect.analyze.engine.merged.base import Base, check_model, optimised_base, plain_base
 from gfpq_inspect.analyze.engine.merged.graph import Graph, operators_refused
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
+from gfpq_inspect.analyze.engine.merged.shared import Shared
 from gfpq_inspect.analyze.engine.merged.weave import Ground, Weaver
 from gfpq_inspect.analyze.engine.merged.weights import LaneWeights
 from gfpq_inspect.analyze.engine.plan import Value
 from gfpq_inspect.analyze.engine.rows import Measurer
 from gfpq_inspect.analyze.engine.steps import Step
 from gfpq_inspect.analyze.engine.tensors import sample_of
-from gfpq_inspect.analyze.lanes import Side, reference_lane
-from gfpq_inspect.quantize import Gfpq
+from gfpq_inspect.analyze.lanes import reference_lane
 
 
 class MergedEngine(LayeredEngine):
     """See the module; the methods are those of `interface.Engine`.
 
     Shapes come from a trial, which the layered engine runs; the graph is made before the first batch.
+
+    Args:
+        experiment: What to run.
+        shared: What both engines compute with.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
-        super().__init__(experiment)
+    def __init__(self, experiment: Experiment, shared: Shared) -> None:
+        super().__init__(experiment, blocked=shared.blocked())
+        self._shared = shared
         self._lock = threading.Lock()
         self._facts: Facts | None = None
         self._dtypes: dict[Value, np.dtype[Any] | None] = {}
-        self._graphs: dict[tuple[str, int], Graph] = {}
-        self._bases: Mapping[Side, Base] | None = None
-        self._refusal: str | None = None
-        self._blocked_refusal: str | None = None
-        self._custom = False
+        self._graphs: dict[str, Graph] = {}
+        self._refusal = shared.refusal or operators_refused()
 
     @property
     def name(self) -> str:  # type: ignore[override]  # a constant there, a finding here
@@ -53,8 +54,8 @@ class MergedEngine(LayeredEngine):
         """What a reader of the run should know."""
         if self._refusal is not None:
             return (f"All layers ran in the layered engine: {self._refusal}.",)
-        if self._blocked_refusal is not None:
-            return (f"The lanes ran in one graph, but without blocked channels: {self._blocked_refusal}.",)
+        if self._shared.plain is not None:
+            return (f"The lanes ran in one graph, but without blocked channels: {self._shared.plain}.",)
         return ()
 
     def wrap_measurer(self, wrap: Callable[[Measurer], Measurer]) -> None:
@@ -123,47 +124,15 @@ class MergedEngine(LayeredEngine):
         with self._lock:
             if self._refusal is not None:
                 raise NotMerged(self._refusal)
-            if (kind, 1) not in self._graphs:
-                self._graphs[kind, 1] = self._make(kind, feeds)
-            return self._graphs[kind, 1]
+            if kind not in self._graphs:
+                if self._facts is None:
+                    self.trial(feeds, 1)
+                self._graphs[kind] = self._woven(kind, feeds)
+            return self._graphs[kind]
 
-    # ---------------------------------------------------------------------------------------------------------- graphs
-
-    def _make(self, kind: str, feeds: Feeds) -> Graph:
-        if self._facts is None:
-            self.trial(feeds, 1)
-        if self._bases is not None:
-            return self._woven(kind, feeds, self._bases)
-        self._check()
-        try:
-            bases = {
-                side: optimised_base(model, _shapes(feeds[side]), self._constants_of(side))
-                for side, model in self.experiment.models.items()
-            }
-            graph = self._woven(kind, feeds, bases)
-        except NotMerged as error:
-            self._blocked_refusal = str(error)
-            bases = {side: plain_base(model) for side, model in self.experiment.models.items()}
-            graph = self._woven(kind, feeds, bases)
-        self._bases = bases
-        return graph
-
-    def _constants_of(self, side: Side) -> set[str]:
-        return {name for owner, name in self._constants if owner is side}
-
-    def _check(self) -> None:
-        refused = operators_refused()
-        if refused is not None:
-            raise NotMerged(f"this ONNX Runtime does not take the operators of the merged engine ({refused})")
-        for point in self.experiment.points:
-            if not isinstance(point.format, Gfpq) or point.at_output:
-                raise NotMerged("data are quantized in another format than GFPQ")
-        for model in self.experiment.models.values():
-            check_model(model)
-
-    def _woven(self, kind: str, feeds: Feeds, bases: Mapping[Side, Base]) -> Graph:
+    def _woven(self, kind: str, feeds: Feeds) -> Graph:
         assert self._facts is not None
-        experiment = self.experiment
+        experiment, bases = self.experiment, self._shared.bases
         dtypes = dict(self._dtypes)
         inputs = {}
         for side, arrays in feeds.items():
@@ -171,17 +140,13 @@ class MergedEngine(LayeredEngine):
                 dtypes[side, value] = array.dtype
                 inputs[side, value] = (array.dtype, array.shape)
         ground = Ground(experiment, bases, self._facts, dtypes, self._constants, 1)
-        weights = LaneWeights(experiment, bases)
+        weights = LaneWeights(bases, self._shared.placed)
         if kind == "measurement":
             woven = Weaver(ground, experiment.lanes, weights).measurement(self._plan)
         else:
             lanes = [reference_lane(side) for side in experiment.models]
             woven = Weaver(ground, lanes, weights).calibration(self._calibration_plan)
         return Graph(woven, bases, inputs, len(experiment.points), 1)
-
-
-def _shapes(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}
 
 
 def _parts(feeds: Feeds, samples: int) -> list[Feeds]:
