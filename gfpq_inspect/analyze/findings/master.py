@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from gfpq_inspect.analyze.result import Finding
 from gfpq_inspect.analyze.weights import QuantizedWeight, WeightTable
 from gfpq_inspect.models.model import Layer, Model
 from gfpq_inspect.models.pair import Pairing, canonical_type
-from gfpq_inspect.quantize import kernels
+from gfpq_inspect.quantize import gfpq_of, kernels
 
 ID = "float-master"
 WHY = (
@@ -29,9 +30,11 @@ REMEDY = (
 )
 HOW = (
     "Each convolution weight of the second model is compared, bit by bit, with the first model's quantized by its own "
-    "maximum (also quantized again a few times, as a loop would); all other parameters are compared as they are."
+    "maximum (also with a lowered top, as a loop that quantizes again and again leaves it); all other parameters are "
+    "compared as they are."
 )
-_REPEATS = 4
+_KEPT = 0.9
+"""Share of values that a lowered top leaves alone, at least."""
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,18 @@ def _weights(
 
 
 def _equals_quantized(tuned: NDArray[Any], original: QuantizedWeight) -> bool:
-    """Whether a tensor is the quantized original, or that quantized again by its own maximum a few times."""
-    candidate = as_floating(original.quantized)
-    working = as_floating(tuned)
-    for _ in range(_REPEATS):
-        if np.array_equal(working, candidate):
-            return True
-        delta = kernels.coefficient_of(kernels.largest_magnitude(candidate)[0], original.bits)
-        candidate = kernels.apply(candidate, original.bits, delta)
-    return False
+    """Whether a tensor is the quantized original, or that quantized again and again, which may lower its top."""
+    candidate, working = as_floating(original.quantized), as_floating(tuned)
+    if np.array_equal(working, candidate):
+        return True
+    top = kernels.largest_magnitude(working)[0]
+    if top == 0.0 or top >= kernels.largest_magnitude(candidate)[0]:
+        return False
+    grid = gfpq_of(original.bits)
+    delta = round(grid.steps_per_octave * math.log2(top)) - grid.highest_code
+    lowered = kernels.apply(candidate, original.bits, delta)
+    kept = np.mean(working == candidate)
+    return bool(np.array_equal(working, lowered) and kept >= _KEPT)
 
 
 def _moved_parameters(models: Mapping[Side, Model], pairing: Pairing) -> tuple[int, int]:

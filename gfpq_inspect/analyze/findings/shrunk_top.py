@@ -63,4 +63,5 @@ CHECK = Check(
         "values below that top being equal."
     ),
     run=run,
+    direct=False,  # a loop that overwrites its master lowers tops as well, and is the cause
 )
