@@ -83,11 +83,11 @@ def read_configuration(path: Path) -> GateSettings:
     document = _document(path)
     source = _shown(path)
     if path.name != PROJECT_FILE:
-        return replace(parse_configuration(document, source, folder=path.parent), file=path)
+        return replace(parse_configuration(document, source, folder=Path(source).parent), file=path)
     tool = _tool_tables(document)
     if SECTION not in tool:
         raise UsageError(f"{source}: has no [tool.{SECTION}]; write the gate's limits there")
-    settings = parse_configuration(tool[SECTION], source, folder=path.parent, prefix=f"tool.{SECTION}")
+    settings = parse_configuration(tool[SECTION], source, folder=Path(source).parent, prefix=f"tool.{SECTION}")
     return replace(settings, file=path)
 
 
@@ -127,11 +127,8 @@ def _tool_tables(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _shown(path: Path) -> str:
-    """A path as a person in the current folder would write it."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    """A path as a person in the current folder would write it; a verdict names no machine's folders."""
+    return os.path.relpath(path)
 
 
 def parse_configuration(values: Any, source: str, *, folder: Path, prefix: str = "") -> GateSettings:
