@@ -6,9 +6,10 @@ them depends on the number of workers.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -34,11 +35,19 @@ LARGEST_BATCH = 256
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples on their way through the engine."""
+    """Samples on their way through the engine.
+
+    Attributes:
+        first: Index of the first one.
+        samples: Number of samples.
+        feeds: Their arrays.
+        digest: Of all samples up to and with these, where the feeder was asked for it.
+    """
 
     first: int
     samples: int
     feeds: Feeds
+    digest: str = ""
 
 
 class Feeder:
@@ -48,11 +57,18 @@ class Feeder:
         source: The samples, named by the first model's inputs.
         models: The models.
         input_names: For each model, its input name to the source's.
+        digests: Whether each batch carries a digest of all samples so far.
     """
 
     def __init__(
-        self, source: SampleSource, models: Mapping[Side, Model], input_names: Mapping[Side, Mapping[str, str]]
+        self,
+        source: SampleSource,
+        models: Mapping[Side, Model],
+        input_names: Mapping[Side, Mapping[str, str]],
+        *,
+        digests: bool = False,
     ) -> None:
+        self._digests = digests
         self._source = source
         self._models = models
         self._input_names = input_names
@@ -64,9 +80,19 @@ class Feeder:
             for model in models.values()
         )
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All samples in order, `size` at a time."""
+    def batches(self, size: int, start: int = 0, expected: str = "") -> Iterator[Batch]:
+        """All samples in order, `size` at a time.
+
+        Args:
+            size: Samples a batch.
+            start: Samples to pass over; they are read all the same.
+            expected: Digest of the samples that are passed over, '' for any.
+
+        Raises:
+            InputError: The samples that are passed over are others than expected.
+        """
         first = 0
+        digest = _Digest(self._source.names if self._digests else ())
         one_sample = self.may_stack
         shapes = {
             entry.name: (1, *entry.shape[1:]) if one_sample else entry.shape
@@ -76,7 +102,16 @@ class Feeder:
             name, array = next(iter(arrays.items()))
             base = shapes[name]
             samples = array.shape[0] // base[0] if base else 1
-            yield Batch(first, samples, self._feeds(arrays))
+            passed = min(max(start - first, 0), samples)
+            digest.add(_part(arrays, 0, passed, samples))
+            if passed and first + passed == start and expected and digest.value() != expected:
+                raise InputError(
+                    f"the first {start} samples are not those that the run to be resumed has seen; start it anew."
+                )
+            rest = _part(arrays, passed, samples, samples)
+            digest.add(rest)
+            if rest:
+                yield Batch(first + passed, samples - passed, self._feeds(rest), digest.value())
             first += samples
 
     def _feeds(self, arrays: Mapping[str, Array]) -> dict[Side, dict[str, Array]]:
@@ -91,6 +126,41 @@ class Feeder:
                     converted[key] = _converted(arrays[name], entry)
                 feeds[side][entry.value] = converted[key]
         return feeds
+
+
+def _part(arrays: Mapping[str, Array], begin: int, end: int, samples: int) -> Mapping[str, Array]:
+    """Some of the samples of a batch; none where the part is empty."""
+    if (begin, end) == (0, samples):
+        return arrays
+    if begin == end:
+        return {}
+    return {
+        name: array[begin * array.shape[0] // samples : end * array.shape[0] // samples]
+        for name, array in arrays.items()
+    }
+
+
+class _Digest:
+    """Of all samples so far, whatever the batches were.
+
+    Args:
+        names: Inputs to look at; none to look at nothing.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._hashes = {name: hashlib.sha256() for name in names}
+
+    def add(self, arrays: Mapping[str, Array]) -> None:
+        """Look at the next samples."""
+        for name, found in self._hashes.items():
+            if name in arrays:
+                found.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
+
+    def value(self) -> str:
+        """One digest of all inputs; '' where nothing is looked at."""
+        if not self._hashes:
+            return ""
+        return hashlib.sha256(b"".join(found.digest() for found in self._hashes.values())).hexdigest()
 
 
 def _converted(array: Array, entry: ModelInput) -> Array:

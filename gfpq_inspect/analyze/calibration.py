@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Engine, Feeds, Point
-from gfpq_inspect.quantize import Gfpq, NumberFormat
+from gfpq_inspect.quantize import Gfpq
 from gfpq_inspect.quantize.formats import FunctionFormat
 from gfpq_inspect.quantize.stored import DynamicUint8
 
 
-@dataclass
 class Calibration:
-    """Coefficients of all points so far; the order of the batches is nothing.
+    """Ranges of all points so far, and the coefficients that cover them; the order of the batches is nothing.
 
-    Attributes:
+    Args:
         points: The points.
-        magnitudes: Largest magnitude that was seen at each.
-        coefficients: Coefficient of each that covers what was seen; None before anything was.
     """
 
-    points: Sequence[Point]
-    magnitudes: list[float] = field(init=False)
-    coefficients: list[Any] = field(init=False)
+    def __init__(self, points: Sequence[Point]) -> None:
+        self.points = points
+        # Smallest and largest value seen, and those of the sample whose largest magnitude is smallest.
+        self._widest = np.tile([np.inf, -np.inf], (len(points), 1))
+        self._least = np.tile([-np.inf, np.inf], (len(points), 1))
 
-    def __post_init__(self) -> None:
-        """Nothing seen yet."""
-        self.magnitudes = [0.0] * len(self.points)
-        self.coefficients = [None] * len(self.points)
+    @property
+    def magnitudes(self) -> list[float]:
+        """Largest magnitude that was seen at each point; 0 before anything was."""
+        return [float(value) if np.isfinite(value) else 0.0 for value in np.abs(self._widest).max(axis=1)]
 
     def look(self, engine: Engine, feeds: Feeds, samples: int) -> NDArray[np.float64]:
         """What `add` wants of a batch; may be called in several threads.
@@ -48,27 +46,33 @@ class Calibration:
     def add(self, ranges: NDArray[np.float64]) -> None:
         """Take in a batch, float64 [samples, points, 2]."""
         largest = np.abs(ranges).max(axis=2)
-        for index, point in enumerate(self.points):
-            chosen = point.format
-            self.magnitudes[index] = max(self.magnitudes[index], float(largest[:, index].max()))
-            # The widest is not enough: an all-zero sample counts as 1e-6 in GFPQ, the original's rule.
-            smallest = ranges[largest[:, index].argmin(), index]
-            widest = (ranges[:, index, 0].min(), ranges[:, index, 1].max())
-            for low, high in (smallest, widest):
-                self.coefficients[index] = _wider(
-                    chosen, self.coefficients[index], chosen.of_range(float(low), float(high))
-                )
+        least = np.take_along_axis(ranges, largest.argmin(axis=0)[None, :, None], axis=0)[0]
+        smaller = np.abs(least).max(axis=1) < np.abs(self._least).max(axis=1)
+        self._least = np.where(smaller[:, None], least, self._least)
+        low, high = ranges[:, :, 0].min(axis=0), ranges[:, :, 1].max(axis=0)
+        self._widest = np.stack([np.minimum(self._widest[:, 0], low), np.maximum(self._widest[:, 1], high)], axis=1)
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """Arrays from which `restore` goes on."""
+        return {"widest": self._widest, "least": self._least}
+
+    def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
+        """Go on from a state."""
+        self._widest, self._least = state["widest"], state["least"]
 
     def result(self) -> list[Any]:
         """The coefficients, the model's own where it brings one; `EACH_SAMPLE` where the format has none for a set."""
-        return [_chosen(point, known) for point, known in zip(self.points, self.coefficients, strict=True)]
+        return [_chosen(point, self._covering(index, point)) for index, point in enumerate(self.points)]
+
+    def _covering(self, index: int, point: Point) -> Any:
+        """The coefficient that covers all samples."""
+        # The widest is not enough: an all-zero sample counts as 1e-6 in GFPQ, the original's rule.
+        chosen = point.format
+        least, widest = (chosen.of_range(*map(float, found[index])) for found in (self._least, self._widest))
+        return chosen.wider(least, widest)
 
 
 def _chosen(point: Point, calibrated: Any) -> Any:
     if isinstance(point.format, DynamicUint8 | FunctionFormat):
         return EACH_SAMPLE
     return calibrated if point.coefficient is None else point.coefficient
-
-
-def _wider(chosen: NumberFormat, known: Any, found: Any) -> Any:
-    return found if known is None else chosen.wider(known, found)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from typing import Any, TypeAlias
 
 from gfpq_inspect.analyze.engine.interface import Array, Experiment, Measurement
@@ -97,6 +97,14 @@ class CustomScores:
                     spread.samples += 1
                 else:
                     spread.undefined += 1
+
+    def state(self) -> list[list[Any]]:
+        """Plain values from which `restore` goes on."""
+        return [[*key, *astuple(spread)] for key, spread in self._found.items()]
+
+    def restore(self, state: Sequence[Sequence[Any]]) -> None:
+        """Go on from a state."""
+        self._found = {(name, row, column): _Spread(*values) for name, row, column, *values in state}
 
     def result(self) -> dict[str, Any]:
         """Metric to comparison to row key to `mean`, `minimum`, `maximum`, `samples`, `undefined`.

@@ -11,6 +11,7 @@ from typing import cast
 from gfpq_inspect.analyze.dumps.prepare import prepare_with_dump, takes_dump
 from gfpq_inspect.analyze.findings.case import Snapshot
 from gfpq_inspect.analyze.groups import with_group_coefficients
+from gfpq_inspect.analyze.memory import parse_size
 from gfpq_inspect.analyze.remedies.plan import apply_plan, read_plan
 from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.stored_coefficients import StoredSet
@@ -64,6 +65,7 @@ class ComparisonOptions:
         calibration: Samples for the coefficients, as `inputs`; empty for the same samples.
         calibration_samples: Use the first so many of them.
         load_coefficients: File of coefficients, instead of a calibration.
+        max_memory: Memory that the process should not exceed ('500M', '2G'), or None.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
     """
@@ -95,6 +97,7 @@ class ComparisonOptions:
     calibration: Sequence[str] | Values = ()
     calibration_samples: int | None = None
     load_coefficients: Path | None = None
+    max_memory: str | None = None
     command: str = ""
     timing: bool = True
 
@@ -151,6 +154,7 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
         task_metrics=_task_metrics(options.task_metrics),
         calibration=_calibration(options, first_model, preprocessing),
         stored_coefficients=_stored_coefficients(options),
+        max_memory=None if options.max_memory is None else parse_size(options.max_memory),
         command=options.command,
         timing=options.timing,
     )

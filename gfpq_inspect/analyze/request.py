@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gfpq_inspect.analyze.custom_metrics import MetricFunction
 from gfpq_inspect.analyze.dumps.comparison import DumpComparison
@@ -46,6 +47,9 @@ class ComparisonRequest:
         task_outputs: Row keys of the outputs whose largest value is the decision; empty to tell them from their values.
         task_metrics: Task metrics of the caller's own by name, see `task_metrics`.
         metrics: Metrics of the caller's own by name, see `custom_metrics`.
+        checkpoint: File that keeps what is known so far, so that the run can be resumed; None to keep nothing.
+        resume: Go on from the checkpoint, where there is one.
+        max_memory: Bytes that the process should not exceed, or None; picks batch size and workers.
         dump: Where a dump takes the place of a model; `second` (and `first`, of two dumps) then stands for it.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
@@ -72,6 +76,9 @@ class ComparisonRequest:
     task_outputs: tuple[str, ...] = ()
     task_metrics: Mapping[str, MetricLike] = field(default_factory=dict)
     metrics: Mapping[str, MetricFunction] = field(default_factory=dict)
+    checkpoint: Path | None = None
+    resume: bool = False
+    max_memory: int | None = None
     dump: DumpComparison | None = None
     command: str = ""
     timing: bool = True

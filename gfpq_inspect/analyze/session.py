@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gfpq_inspect import __version__
 from gfpq_inspect.analyze.assemble import Collected, coverage_of, layer_rows
-from gfpq_inspect.analyze.batches import (
-    Batch,
-    Feeder,
-    batch_size,
-    first_sample,
-    run_in_order,
-    stacking_holds,
-)
-from gfpq_inspect.analyze.calibrating import EACH_ITS_OWN, Calibrated, calibration_record, from_file, is_apart
-from gfpq_inspect.analyze.calibration import Calibration
+from gfpq_inspect.analyze.batches import Feeder, batch_size, first_sample, stacking_holds
+from gfpq_inspect.analyze.calibrating import Calibrated, calibration_record, is_apart
+from gfpq_inspect.analyze.checkpoint import Checkpoint
 from gfpq_inspect.analyze.custom_metrics import CustomMeasurer, CustomScores
 from gfpq_inspect.analyze.details import layer_details, with_evidence
 from gfpq_inspect.analyze.diagnose import diagnose, gather_evidence
 from gfpq_inspect.analyze.dumps.comparison import dump_lanes
 from gfpq_inspect.analyze.dumps.table import dump_table
 from gfpq_inspect.analyze.engine.choose import engine_for
-from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement
+from gfpq_inspect.analyze.engine.interface import Experiment, Facts
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.evidence import data_coefficients, weight_coefficients
 from gfpq_inspect.analyze.findings.case import Case
+from gfpq_inspect.analyze.interrupts import interrupts_held
 from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for, second_alone, second_as_it_is
+from gfpq_inspect.analyze.memory import fitting
+from gfpq_inspect.analyze.passes import Passes
 from gfpq_inspect.analyze.points import has_quant_layers, points_of, runs_as_it_is
 from gfpq_inspect.analyze.progress import Progress, Silence
 from gfpq_inspect.analyze.propagation import OriginVotes, multiply_adds_of_probes, propagation
 from gfpq_inspect.analyze.record import Clock, model_facts, versions
 from gfpq_inspect.analyze.request import ComparisonRequest, check_request, format_of
-from gfpq_inspect.analyze.result import Coefficient, Finding, LayerRow, Result, Run
+from gfpq_inspect.analyze.result import Coefficient, Finding, Judgement, LayerRow, Result, Run, Task
 from gfpq_inspect.analyze.rows import TableRow, table_rows
+from gfpq_inspect.analyze.run_key import run_key
 from gfpq_inspect.analyze.task_meter import TaskMeter, TaskPlan, judgement_with_task
-from gfpq_inspect.analyze.verdict import judge_rows, judgement_of, rules_for
+from gfpq_inspect.analyze.verdict import judge_rows, judgement_of, rules_for, stopped_before_causes
 from gfpq_inspect.analyze.weights import WeightTable
-from gfpq_inspect.analyze.workers import Watch, one_thread_a_worker
+from gfpq_inspect.analyze.workers import one_thread_a_worker
+from gfpq_inspect.inputs.source import SampleSource
 from gfpq_inspect.models.pair import Pairing, pair_inputs
 from gfpq_inspect.models.pair_quantized import pair_models
 from gfpq_inspect.quantize import Gfpq
@@ -85,7 +80,32 @@ class _Setup:
     engine: LayeredEngine
     feeder: Feeder
     facts: Facts
+    task: TaskMeter
     batch: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What follows from what was measured."""
+
+    rows: list[LayerRow]
+    coefficients: list[Coefficient]
+    judgement: Judgement
+    task: Task | None
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Causes:
+    """What the checks found, and the evidence of layers."""
+
+    findings: tuple[Finding, ...]
+    layers: Mapping[str, Mapping[str, Any]]
+    evidence_samples: int
+
+
+_NO_CAUSES = _Causes((), {}, 0)
 
 
 class _Session:
@@ -127,42 +147,64 @@ class _Session:
         )
 
     def run(self) -> Result:
-        request = self._request
         with self._clock.phase("prepare"):
             setup = self._prepare()
-        with one_thread_a_worker(request.workers):
-            calibrated = self._calibrate(setup)
-            collected, partial = self._measure(setup, calibrated.deltas)
-        with self._clock.phase("judge"):
-            table, experiment = setup.table, setup.experiment
-            rows = judge_rows(layer_rows(table, collected, setup.facts, request.source.identities), self._rules)
-            names = {(side, value): row.row.key for row in table for side, value in row.row.values.items()}
-            coefficients = data_coefficients(experiment, collected.evidence, calibrated, names)
-            coefficients += weight_coefficients(self._models, experiment.weights)
-            task = collected.task.result(self._rules.comparison.lane) if collected.task is not None else None
-            judgement = judgement_with_task(judgement_of(rows, self._rules, partial=partial), task)
-            details = self._details(setup, collected)
-        findings: tuple[Finding, ...] = ()
-        if not partial:  # who interrupts a run does not wait for another pass
-            with self._clock.phase("diagnose"), one_thread_a_worker(request.workers):
-                case = self._case(setup, rows, coefficients, calibrated.deltas)
-                case = replace(case, seen=collected.evidence if is_apart(request) else None)
-                findings = diagnose(case, self._progress)
-                if self._look is not None:
-                    self._look(case)
-                details = with_evidence(details, layer_details(case, request.source.identities), case.evidence.samples)
+            passes = self._passes(setup)
+        collected = self._collected(setup)
+        with one_thread_a_worker(setup.workers):
+            with self._clock.phase("calibrate"):
+                calibrated = passes.calibrate()
+            if self._probe_cost:
+                self._progress.note(self._cost_text())
+            with self._clock.phase("measure"):
+                partial = passes.measure(collected, self._custom, calibrated)
+        found, whole = _NO_CAUSES, False
+        try:
+            with self._clock.phase("judge"), interrupts_held():
+                judged = self._judged(setup, collected, calibrated, partial=partial)
+            if not partial:  # who interrupts a run does not wait for another pass
+                with self._clock.phase("diagnose"), one_thread_a_worker(setup.workers):
+                    found = self._causes(setup, judged, collected, calibrated)
+            whole = True
+        except KeyboardInterrupt:
+            whole = partial
+        if not whole:
+            judged = replace(judged, judgement=stopped_before_causes(judged.judgement))
+        details = judged.details
+        if found.evidence_samples:
+            details = with_evidence(details, found.layers, found.evidence_samples)
         return Result(
-            run=self._record(setup, collected.samples, calibrated),
+            run=self._record(setup, collected.samples, calibrated, passes.engine_name),
             comparisons=self._comparisons,
-            coverage=coverage_of(rows),
-            judgement=judgement,
-            layers=tuple(rows),
-            coefficients=tuple(coefficients),
-            findings=findings,
-            timing=self._clock.timing(request.workers) if request.timing else None,
-            task=task,
+            coverage=coverage_of(judged.rows),
+            judgement=judged.judgement,
+            layers=tuple(judged.rows),
+            coefficients=tuple(judged.coefficients),
+            findings=found.findings,
+            timing=self._clock.timing(self._request.workers) if self._request.timing else None,
+            task=judged.task,
             details=details,
         )
+
+    def _judged(self, setup: _Setup, collected: Collected, calibrated: Calibrated, *, partial: bool) -> _Judged:
+        """From sums to scores, verdicts and coefficients."""
+        table, experiment, identities = setup.table, setup.experiment, self._request.source.identities
+        rows = judge_rows(layer_rows(table, collected, setup.facts, identities), self._rules)
+        names = {(side, value): row.row.key for row in table for side, value in row.row.values.items()}
+        coefficients = data_coefficients(experiment, collected.evidence, calibrated, names)
+        coefficients += weight_coefficients(self._models, experiment.weights)
+        task = setup.task.result(self._rules.comparison.lane)
+        judgement = judgement_with_task(judgement_of(rows, self._rules, partial=partial), task)
+        return _Judged(rows, coefficients, judgement, task, self._details(setup, collected))
+
+    def _causes(self, setup: _Setup, judged: _Judged, collected: Collected, calibrated: Calibrated) -> _Causes:
+        """Another pass over some of the samples, and what all checks make of it."""
+        case = self._case(setup, judged.rows, judged.coefficients, calibrated.deltas)
+        case = replace(case, seen=collected.evidence if is_apart(self._request) else None)
+        findings = diagnose(case, self._progress)
+        if self._look is not None:
+            self._look(case)
+        return _Causes(findings, layer_details(case, self._request.source.identities), case.evidence.samples)
 
     def _case(
         self, setup: _Setup, rows: list[LayerRow], coefficients: list[Coefficient], deltas: list[Any] | None
@@ -175,7 +217,7 @@ class _Session:
             setup.facts,
             count=request.source.count,
             deltas=deltas,
-            workers=request.workers,
+            workers=setup.workers,
         )
         return Case(
             experiment=setup.experiment,
@@ -204,10 +246,11 @@ class _Session:
         if request.metrics:
             engine.wrap_measurer(lambda inner: CustomMeasurer(inner, experiment, request.metrics))
             self._custom = CustomScores(experiment)
-        feeder = Feeder(request.source, self._models, self._input_names())
+        feeder = self._feeder(request.source)
         facts = engine.trial(first_sample(feeder).feeds, 1)
-        size = self._batch_size(engine, feeder, facts)
-        return _Setup(pairing, table, experiment, engine, feeder, facts, size)
+        task = self._task_meter(table, facts)
+        size, workers = self._batch_size(engine, feeder, facts)
+        return _Setup(pairing, table, experiment, engine, feeder, facts, task, size, workers)
 
     def _input_names(self) -> dict[Side, dict[str, str]]:
         first = self._request.first
@@ -234,73 +277,52 @@ class _Session:
             captured=tuple(row.row.key for row in table if row.is_output),
         )
 
-    def _batch_size(self, engine: LayeredEngine, feeder: Feeder, facts: Facts) -> int:
-        size = batch_size(facts) if self._request.batch is None else self._request.batch
-        share = -(-self._request.source.count // self._request.workers)
-        size = max(1, min(size, share))
-        return size if size > 1 and stacking_holds(engine, feeder) else 1
-
-    def _calibrate(self, setup: _Setup) -> Calibrated:
-        """Coefficients that cover the whole set."""
+    def _batch_size(self, engine: LayeredEngine, feeder: Feeder, facts: Facts) -> tuple[int, int]:
+        """Samples a batch, and workers; no figure depends on either."""
         request = self._request
-        calibration = Calibration(setup.experiment.points)
-        if request.coefficients == "sample" or not self._quantized:
-            return EACH_ITS_OWN
-        if not calibration.points:
-            return Calibrated([], [])
-        stored = from_file(request, setup.experiment)
-        if stored is not None:
-            return stored
-        source, feeder = request.source, setup.feeder
-        if request.calibration is not None:
-            source = request.calibration
-            # A calibration set of its own holds no tensors of a dump, and needs none: the network alone runs over it.
-            models = self._models if request.dump is None else {Side.FIRST: request.first}
-            feeder = Feeder(source, models, self._input_names())
-
-        def work(batch: Batch) -> NDArray[np.float64]:
-            return calibration.look(setup.engine, batch.feeds, batch.samples)
-
-        with self._clock.phase("calibrate"):
-            self._progress.phase("calibrating", source.count)
-            for batch, found in run_in_order(feeder.batches(setup.batch), work, request.workers):
-                calibration.add(found)
-                self._progress.advance(batch.samples, source.identities[batch.first])
-        return Calibrated(calibration.result(), calibration.magnitudes)
+        size, workers = batch_size(facts) if request.batch is None else request.batch, request.workers
+        if request.max_memory is not None:
+            size, workers = fitting(
+                request.max_memory, engine.experiment, facts, count=request.source.count, size=size, workers=workers
+            )
+        size = max(1, min(size, -(-request.source.count // workers)))
+        return size if size > 1 and stacking_holds(engine, feeder) else 1, workers
 
     def _second_quantizes_itself(self) -> bool:
         return Side.SECOND in self._models and self._models[Side.SECOND].quantizes_itself
 
-    def _measure(self, setup: _Setup, deltas: list[Any] | None) -> tuple[Collected, bool]:
-        """Run all lanes over all samples; stops early, with what there is, when interrupted."""
-        request, engine = self._request, setup.engine
-        collected = Collected.empty(setup.experiment, *self._observers(setup))
-        watch = Watch(self._progress)
-        if self._probe_cost:
-            self._progress.note(self._cost_text())
-        self._progress.phase("measuring", request.source.count * engine.layer_count)
+    def _passes(self, setup: _Setup) -> Passes:
+        request = self._request
+        checkpoint = None
+        if request.checkpoint is not None:
+            key = run_key(request, self._models, self._lanes)
+            checkpoint = Checkpoint(request.checkpoint, key, resume=request.resume, tell=self._progress.note)
+        return Passes(
+            request=request,
+            experiment=setup.experiment,
+            engine=setup.engine,
+            feeder=setup.feeder,
+            make_feeder=lambda: self._feeder(request.calibration or request.source),
+            batch=setup.batch,
+            workers=setup.workers,
+            progress=self._progress,
+            checkpoint=checkpoint,
+        )
 
-        def work(batch: Batch) -> Measurement:
-            return engine.measure(batch.feeds, batch.samples, deltas, watch.for_batch(batch.samples))
+    def _feeder(self, source: SampleSource) -> Feeder:
+        # A calibration set of its own holds no tensors of a dump, and needs none: the network alone runs over it.
+        alone = self._request.dump is not None and source is not self._request.source
+        models = {Side.FIRST: self._request.first} if alone else self._models
+        return Feeder(source, models, self._input_names(), digests=self._request.checkpoint is not None)
 
-        with self._clock.phase("measure"):
-            try:
-                batches = setup.feeder.batches(setup.batch)
-                for batch, measurement in run_in_order(batches, work, request.workers, watch.stop):
-                    collected.add(batch.first, measurement)
-                    if self._custom is not None:
-                        self._custom.add(measurement)
-            except KeyboardInterrupt:
-                if not collected.samples:
-                    raise
-                return collected, True
-        return collected, False
+    def _collected(self, setup: _Setup) -> Collected:
+        """Nothing seen yet."""
+        return Collected.empty(setup.experiment, setup.task, self._origin_votes(setup) if self._quantized else None)
 
-    def _observers(self, setup: _Setup) -> tuple[TaskMeter, OriginVotes | None]:
+    def _task_meter(self, table: tuple[TableRow, ...], facts: Facts) -> TaskMeter:
         request = self._request
         plan = TaskPlan(request.labels, request.task_outputs, request.task_metrics)
-        task = TaskMeter(plan, setup.table, setup.facts, request.source.identities)
-        return task, self._origin_votes(setup) if self._quantized else None
+        return TaskMeter(plan, table, facts, request.source.identities)
 
     def _origin_votes(self, setup: _Setup) -> OriginVotes:
         # Where features of a tuned network moved, an error against the first model's says nothing of where it began.
@@ -329,7 +351,7 @@ class _Session:
             return f"Each quantized layer also runs by itself, to tell its own error from what arrived: {cost} more."
         return f"Local errors are left out, they would take {cost} more; --isolate asks for them."
 
-    def _record(self, setup: _Setup, samples: int, calibrated: Calibrated) -> Run:
+    def _record(self, setup: _Setup, samples: int, calibrated: Calibrated, engine: str) -> Run:
         request = self._request
         notes = list(setup.pairing.notes) if setup.pairing is not None else []
         notes += request.dump.notes if request.dump is not None else ()
@@ -355,7 +377,7 @@ class _Session:
             calibration=text,
             calibration_inputs=calibration_inputs,
             view=request.view,
-            engine=setup.engine.name,
+            engine=engine,
             versions=versions(),
             notes=tuple(notes),
         )

@@ -188,6 +188,12 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def stopped_before_causes(judgement: Judgement) -> Judgement:
+    """The verdict of a run that measured all samples and was stopped while it looked for causes."""
+    told = f"{judgement.sentence} The run was stopped before causes were looked for."
+    return replace(judgement, partial=True, sentence=told)
+
+
 def judgement_of(rows: Sequence[LayerRow], rules: Rules, *, partial: bool) -> Judgement:
     """The verdict over all judged rows.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +23,7 @@ from gfpq_inspect.cli.input_options import (
     Seed,
     all_inputs,
 )
+from gfpq_inspect.cli.long_run_options import Kept, MemoryArguments, termination_interrupts
 from gfpq_inspect.cli.network_options import AllowMissing, AllowUnknownFields, InputShapes
 from gfpq_inspect.cli.progress import shown_progress
 from gfpq_inspect.cli.task_options import TaskArguments
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonArguments(TaskArguments):
+class ComparisonArguments(TaskArguments, MemoryArguments):
     """What to compare and how, as given on the command line or in a gate's configuration; the float network apart."""
 
     second: Annotated[
@@ -156,13 +157,19 @@ def comparison_options(first: Path, given: ComparisonArguments) -> ComparisonOpt
         calibration=tuple(given.calibration or ()),
         calibration_samples=given.calibration_samples,
         load_coefficients=given.load_coefficients,
+        max_memory=given.max_memory,
         command=command_line(),
         timing=not given.no_timing,
     )
 
 
 def run_comparison(
-    first: Path, given: ComparisonArguments, *, quiet: bool, look: Callable[[Case], None] | None = None
+    first: Path,
+    given: ComparisonArguments,
+    *,
+    quiet: bool,
+    look: Callable[[Case], None] | None = None,
+    keep: Kept | None = None,
 ) -> Result:
     """Compare two networks, with progress where a person watches.
 
@@ -171,6 +178,7 @@ def run_comparison(
         given: All other arguments.
         quiet: No progress.
         look: See `compare_networks`.
+        keep: Where to keep what is known so far.
 
     Returns:
         The result; `judgement.partial` where the run was interrupted.
@@ -182,7 +190,9 @@ def run_comparison(
     from gfpq_inspect.analyze.session import compare_networks  # noqa: PLC0415
 
     request = prepare(comparison_options(first, given))
-    with shown_progress(quiet=quiet) as progress:
+    if keep is not None:
+        request = replace(request, checkpoint=keep.path, resume=keep.resume)
+    with shown_progress(quiet=quiet) as progress, termination_interrupts():
         return compare_networks(request, progress, look)
 
 
@@ -195,8 +205,11 @@ def _bit_width(text: str) -> int | None:
 
 
 def command_line() -> str:
-    """The command as typed, with file names in place of paths: a report names no machine's folders."""
-    words = ["gfpq-inspect", *sys.argv[1:]]
+    """The command as typed, with file names in place of paths: a report names no machine's folders.
+
+    A run that was resumed is recorded as one that was not stopped: it is the same.
+    """
+    words = ["gfpq-inspect", *(word for word in sys.argv[1:] if word != "--resume")]
     return shlex.join(word if "://" in word else _without_folders(word) for word in words)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfpq_inspect.errors import UsageError
+from gfpq_inspect.errors import OutputError, UsageError, UserError
 from gfpq_inspect.files import check_writable, write_atomically
 
 if TYPE_CHECKING:
@@ -96,14 +97,24 @@ def write_reports(
         Their paths.
 
     Raises:
-        OutputError: One cannot be written.
+        OutputError: Some cannot be written; the others are.
     """
-    for kind, path in files.outputs.items():
-        write_atomically(path, renderer(kind, timing=timing)(result), overwrite=files.force)
-    written = list(files.outputs.values())
+    contents: list[tuple[Path, Callable[[], str | bytes]]] = [
+        (path, partial(renderer(kind, timing=timing), result)) for kind, path in files.outputs.items()
+    ]
     if files.full_histograms is not None and histograms is not None and histograms.content is not None:
-        write_atomically(files.full_histograms, histograms.content, overwrite=files.force)
-        written.append(files.full_histograms)
+        content = histograms.content
+        contents.append((files.full_histograms, lambda: content))
+    written, failed = [], []
+    for path, make in contents:  # what one file has no room for, another may
+        try:
+            write_atomically(path, make(), overwrite=files.force)
+            written.append(path)
+        except UserError as error:
+            failed.append(error)
+    if failed:
+        kept = f"\nWritten were: {', '.join(map(str, written))}." if written else ""
+        raise OutputError("\n".join(map(str, failed)) + kept) from failed[0]
     return written
 
 
