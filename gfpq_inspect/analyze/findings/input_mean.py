@@ -17,6 +17,7 @@ _LARGEST_SHIFT = 1.0
 _FEW_SAMPLES_SHIFT = 1.4
 _RAW_SHIFT = 1.2
 _FAR_SHIFT = 2.0
+_GREY = 1.6
 _EXPLAINED = 0.9
 _NOTABLE_CHANGE = 0.1
 
@@ -70,9 +71,11 @@ def _severity(expected: Expectation, shift: NDArray[np.float64], seen: InputRang
     if expected.samples < _ENOUGH_SAMPLES:
         raw = seen.lowest >= 0 and bool(np.all(shift < 0))
         return "warning" if typical > (_RAW_SHIFT if raw else _FEW_SAMPLES_SHIFT) else "passed"
-    if typical > _LARGEST_SHIFT:
+    # A document is brighter than a photograph: one channel says less than three that agree.
+    scale = _GREY if seen.channels == 1 else 1.0
+    if typical > scale * _LARGEST_SHIFT:
         return "error"
-    if typical > _TYPICAL_SHIFT or largest > _FAR_SHIFT:
+    if typical > scale * _TYPICAL_SHIFT or largest > _FAR_SHIFT:
         return "warning"
     return "note" if largest > _TYPICAL_SHIFT else "passed"
 
