@@ -152,9 +152,14 @@ class DecisionMeter:
         found = []
         for output, classes in self._outputs.items():
             basis = self._basis(output)
-            if basis and (output, FLOAT) in self._decisions:
+            if basis and self._complete(output):
                 found.append(self._output(output, classes, basis, judged_lane, identities))
         return tuple(found)
+
+    def _complete(self, output: str) -> bool:
+        """Whether every lane decided every sample: a detector's output has another size each time."""
+        counts = {sum(map(len, parts)) for (row, _), parts in self._decisions.items() if row == output}
+        return (output, FLOAT) in self._decisions and counts == {self.samples}
 
     def _basis(self, output: str) -> str:
         """Why an output's largest value is a decision; '' where nothing says so."""

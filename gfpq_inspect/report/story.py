@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gfpq_inspect.analyze.result import Comparison, Isolation, LayerRow, Result, Scores, Status, Task, Verdict
+from gfpq_inspect.analyze.result import Comparison, Isolation, LayerRow, Result, Run, Scores, Status, Task, Verdict
 from gfpq_inspect.analyze.task_result import Interval, TaskOutput, TaskScore
 from gfpq_inspect.report.text import cosine_text, percent, plural, shortened, sqnr_text, visible
 
@@ -307,9 +307,15 @@ def models_text(result: Result) -> str:
     names = [model.weights_file or model.structure_file or model.name for model in result.run.models]
     shown = [shortened(name, NAME_WIDTH) for name in names]
     if len(shown) == 1:
-        form = f"{result.run.bits}-bit form" if result.run.bits else "float form"
-        return f"{shown[0]} against its own {form}"
+        return f"{shown[0]} against its own {form_text(result.run)} form"
     return " against ".join(shown)
+
+
+def form_text(run: Run) -> str:
+    """What a network is quantized to: '8-bit', 'int8', 'float'."""
+    if run.number_format is not None and not run.number_format.startswith("gfpq"):
+        return visible(run.number_format)
+    return f"{run.bits}-bit" if run.bits else "float"
 
 
 def judged_text(result: Result) -> str:

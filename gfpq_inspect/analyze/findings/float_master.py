@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gfpq_inspect.analyze.findings.case import Case, initializers_of, layers_text, main_weight
-from gfpq_inspect.analyze.findings.check import Check, Group, Outcome, found, passed
+from gfpq_inspect.analyze.findings.check import Check, Group, Outcome, found, not_applicable, passed
 from gfpq_inspect.analyze.findings.master import HOW, ID, REMEDY, WHY, check_master
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.models.model import Model
@@ -14,6 +14,8 @@ from gfpq_inspect.quantize import kernels
 
 def run(case: Case) -> Outcome:
     """Look at the master itself where it is given, else at what became of the weights."""
+    if case.second is not None and case.second.quantizes_itself:
+        return not_applicable("a model that is quantized to GFPQ; this one brings its own format")
     if case.master is not None and case.bits is not None:
         told = _judge_master(case, case.master, case.bits)
         if told is not None:
