@@ -13,7 +13,7 @@ from gfpq_inspect.report.compare import Difference
 from gfpq_inspect.report.figures import METRIC_TITLES, NETWORK_METRICS, READINGS, network_error, significant
 from gfpq_inspect.report.layout import graph_layout
 from gfpq_inspect.report.page_details import SUMMARY_SCORES, DetailsBlock
-from gfpq_inspect.report.story import local_comparison
+from gfpq_inspect.report.story import form_text, local_comparison
 from gfpq_inspect.report.task_figure import task_loss
 
 ROW_COLUMNS = (
@@ -40,7 +40,7 @@ def page_data(result: Result, details: DetailsBlock, difference: Difference | No
     data: dict[str, Any] = {
         "comparisons": encode(tuple[Comparison, ...], result.comparisons, "comparisons"),
         "judgement": encode(Judgement, result.judgement, "judgement"),
-        "bits": result.run.bits,
+        "form": form_text(result.run),
         "models": len(result.run.models),
         "rows": encode_columns(LayerRow, result.layers, ROW_COLUMNS, strings, "layers"),
         "inputs": input_positions(result.layers),

@@ -191,7 +191,7 @@ export function createGraph(data, store) {
     const line = make("svg:path", { d: edgePath(a, b, rows), class: quantized ? "edge quantized" : "edge" });
     if (!quantized) return [line];
     const point = make("svg:path", { d: `M${x2} ${y2 - 13}l5 5l-5 5l-5 -5z`, class: "point" });
-    point.append(make("svg:title", {}, `quantized to ${data.raw.bits} bit before ${shortened(data.key[to], 60)}`));
+    point.append(make("svg:title", {}, `quantized to ${visible(data.raw.form)} before ${shortened(data.key[to], 60)}`));
     return [line, point];
   };
 

@@ -185,16 +185,20 @@ function madePanel(data, position) {
 
 function coefficientsPanel(rows) {
   const names = JSON.parse(byId("coefficient-columns").textContent);
-  const wanted = ["model", "role", "tensor", "bits", "delta", "maximum", "grid_top", "grid_bottom", "snapped_share", "beyond_share", "flushed_share", "on_grid", "block"].filter((name) => rows.some((row) => row[names.indexOf(name)] !== null));
+  const at = (row, name) => row[names.indexOf(name)];
+  const isGfpq = (row) => (at(row, "number_format") ?? "gfpq").startsWith("gfpq");
+  const own = rows.some((row) => !isGfpq(row)) ? ["number_format", "scale", "zero_point"] : [];
+  const wanted = ["model", "role", "tensor", "bits", ...own, "delta", "maximum", "grid_top", "grid_bottom", "snapped_share", "beyond_share", "flushed_share", "on_grid", "block"].filter((name) => (name === "delta" ? rows.some(isGfpq) : rows.some((row) => at(row, name) !== null)));
   const text = (row, name) => {
     const value = row[names.indexOf(name)];
+    if (name === "delta" && !isGfpq(row)) return "–";
     if (name === "delta" && value === null) return `${row[names.indexOf("delta_low")]} to ${row[names.indexOf("delta_high")]}`;
     if (name.endsWith("_share")) return percentText(value);
     if (typeof value === "boolean") return value ? "yes" : "no";
     if (name === "block") return make("code", {}, visible(value ?? ""));
     return typeof value === "string" ? make("bdi", {}, shortened(value, 60)) : numberText(value);
   };
-  const number = (name) => !["model", "role", "tensor", "block", "on_grid"].includes(name);
+  const number = (name) => !["model", "role", "tensor", "number_format", "block", "on_grid"].includes(name);
   const head = wanted.map((name) => make("th", { scope: "col", class: number(name) ? "number" : null }, name.replaceAll("_", " ")));
   const body = rows.map((row) => make("tr", {}, wanted.map((name) => cell(text(row, name), number(name)))));
   const section = panel("Coefficients", make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": "Coefficients" }, make("table", {}, make("thead", {}, make("tr", {}, head)), make("tbody", {}, body))));
