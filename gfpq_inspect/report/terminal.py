@@ -326,7 +326,7 @@ def print_findings(result: Result, console: Console, glyphs: Glyphs, *, verbose:
 def print_finding(finding: Finding, console: Console, glyphs: Glyphs) -> None:
     """Print one finding: what, how much, what to do, where."""
     style = SEVERITY_STYLES.get(finding.severity, "")
-    word = Text(f"  {finding.severity:<9}", style=style)
+    word = Text(f"  {finding.severity:<8} ", style=style)
     paragraph(console, visible(finding.title), indent=11, style="bold", first=word)
     paragraph(console, visible(finding.measured), indent=11)
     if finding.remedy and finding.severity in {"error", "warning", "note"}:
