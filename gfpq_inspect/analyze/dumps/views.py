@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.errors import UserError
 from gfpq_inspect.inputs.dumps.own_input import input_reading
 from gfpq_inspect.inputs.dumps.source import one_sample
-from gfpq_inspect.inputs.dumps.values import Reading, cosine
+from gfpq_inspect.inputs.dumps.values import Reading, cosine, sums_of
 from gfpq_inspect.models.model import Layer, Model
 from gfpq_inspect.models.run import run_layers, run_model
 
@@ -26,6 +27,9 @@ Array = NDArray[Any]
 
 MOST_ELEMENTS = 50_000_000
 """Elements of all samples that `whole` reads."""
+
+_ROUNDING = 1e-12
+"""A variance below this part of the energy is rounding of the sums."""
 
 GOOD = 0.98
 """Cosine from which on a tensor is in no need of an explanation."""
@@ -68,12 +72,12 @@ class View:
     reference: Array
     values: Array
 
-    @property
+    @cached_property
     def cosine(self) -> float:
         """Between the two, over pairs of finite elements."""
         return cosine(self.reference, self.values)
 
-    @property
+    @cached_property
     def fit(self) -> Fit:
         """How well a gain and an offset explain the dump's tensor."""
         return fit_of(self.reference, self.values)
@@ -81,21 +85,19 @@ class View:
 
 def fit_of(reference: Array, values: Array) -> Fit:
     """Least squares of values = a reference + b over pairs of finite elements."""
-    x, y = reference.astype(np.float64).ravel(), values.astype(np.float64).ravel()
-    finite = np.isfinite(x) & np.isfinite(y)
-    x, y = x[finite], y[finite]
-    nothing = Fit(math.nan, math.nan, math.nan, 0.0)
-    if x.size < 2 or not float(x @ x) > 0:
-        return nothing
-    gain = float(x @ y) / float(x @ x)
-    spread = float(((x - x.mean()) ** 2).sum())
-    if not spread > 0:
+    sums = sums_of(reference, values)
+    count, xx = sums["count"], sums["sum_xx"]
+    if count < 2 or not xx > 0:
+        return Fit(math.nan, math.nan, math.nan, 0.0)
+    gain = sums["sum_xy"] / xx
+    mean_x, mean_y = sums["sum_x"] / count, sums["sum_y"] / count
+    spread = xx - count * mean_x**2
+    variance = sums["sum_yy"] - count * mean_y**2
+    if not (spread > _ROUNDING * xx and variance > _ROUNDING * sums["sum_yy"]):
         return Fit(gain, math.nan, math.nan, 0.0)
-    slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread
-    offset = float(y.mean() - slope * x.mean())
-    variance = float(((y - y.mean()) ** 2).sum())
-    left = float(((y - slope * x - offset) ** 2).sum())
-    return Fit(gain, slope, offset, 1 - left / variance if variance > 0 else 0.0)
+    common = sums["sum_xy"] - count * mean_x * mean_y
+    slope = common / spread
+    return Fit(gain, slope, mean_y - slope * mean_x, min(1.0, common**2 / (spread * variance)))
 
 
 def views(case: Case) -> list[View]:

@@ -7,11 +7,12 @@ import math
 from gfpq_inspect.analyze.dumps.views import View, views
 from gfpq_inspect.analyze.findings.case import Case, layers_text
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
+from gfpq_inspect.analyze.metrics import TINY_ELEMENTS
 
 _COSINE = 0.995
 _GAIN = 0.01
 _UNKNOWN_GAIN = 0.1
-"""Quantizing alone may do as much, where no simulation tells how much it does."""
+"""Quantizing alone may do as much where no simulation tells how much, or where there are only a few values."""
 _FACTORS = {
     4096.0: "fixed-point numbers that were not divided by 4096",
     1 / 4096: "numbers that were divided by 4096 twice",
@@ -58,9 +59,11 @@ def _gain(case: Case, view: View) -> float | None:
     if cosine < _COSINE or not math.isfinite(fit.gain) or fit.gain <= 0 or abs(fit.gain - 1) <= _GAIN:
         return None
     simulated = case.scores(view.row, "both")
-    if simulated is None or simulated.gain is None:
-        return fit.gain if abs(fit.gain - 1) > _UNKNOWN_GAIN else None
-    return fit.gain if abs(simulated.gain / fit.gain - 1) >= _GAIN else None
+    known = simulated is not None and simulated.cosine is not None and simulated.norm_ratio is not None
+    limit = _GAIN if known and view.reference.size >= TINY_ELEMENTS else _UNKNOWN_GAIN
+    # Least squares through the origin, from the pooled scores: x y / x x.
+    expected = (simulated.cosine or 0) * (simulated.norm_ratio or 0) if simulated is not None and known else 1.0
+    return fit.gain if min(abs(fit.gain - 1), abs(expected / fit.gain - 1)) > limit else None
 
 
 def _known(gain: float) -> str:
@@ -76,8 +79,8 @@ CHECK = Check(
     why="A cosine does not see a factor: a wrong divisor (4096), a scale that was applied twice, a wrong coefficient.",
     remedy="Find the factor: divide fixed-point numbers by 4096 once, check data_scale, and the layer's coefficient.",
     how=(
-        "Least-squares gain off 1 by over 1 % (10 % without a simulation) at a cosine of 0.995 or more, which neither "
-        "our simulation nor a layer that it reads has."
+        "Least-squares gain off 1 by over 1 % (10 % without a simulation, or of less than 64 values) at a cosine of "
+        "0.995 or more, which neither our simulation nor a layer that it reads has."
     ),
     run=run,
     direct=False,

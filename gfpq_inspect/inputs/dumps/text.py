@@ -114,22 +114,22 @@ def read_codes(path: Path) -> NDArray[Any]:
     digits = len(words[0])
     if digits not in (2, 4):
         raise _unreadable(path, 0, words[0], "a code of 2 (8 bit) or 4 (16 bit) hexadecimal digits")
-    wrong = next((index for index, word in enumerate(words) if len(word) != digits), None)
-    if wrong is not None:
+    if set(map(len, words)) != {digits}:
+        wrong = next(index for index, word in enumerate(words) if len(word) != digits)
         raise _unreadable(path, wrong, words[wrong], f"a code of {digits} hexadecimal digits, as the first line is")
     return _hexadecimal(path, words, digits).astype(np.uint8 if digits == 2 else np.uint16)
 
 
 def _hexadecimal(path: Path, words: list[bytes], digits: int) -> NDArray[np.uint64]:
     """Words as numbers; shorter ones have leading zeros left out."""
-    if any(len(word) != digits for word in words):
+    if set(map(len, words)) == {digits}:
+        padded = words
+    else:
         bare = [word[2:] if word[:2] in (b"0x", b"0X") else word for word in words]
         wrong = next((index for index, word in enumerate(bare) if not 0 < len(word) <= digits), None)
         if wrong is not None:
             raise _unreadable(path, wrong, words[wrong], f"a hexadecimal number of up to {digits} digits")
         padded = [word.rjust(digits, b"0") for word in bare]
-    else:
-        padded = words
     nibbles = _DIGITS[np.frombuffer(b"".join(padded), np.uint8)].reshape(-1, digits)
     bad = (nibbles > 15).any(axis=1)
     if bad.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.inputs.dumps.dump import DumpTensor
 from gfpq_inspect.inputs.dumps.layout import Layout
-from gfpq_inspect.quantize import GfpqParam, dequantize, gfpq_of
+from gfpq_inspect.quantize import GfpqParam, dequantize, gfpq_of, kernels
 
 Array = NDArray[Any]
 
@@ -82,18 +83,23 @@ def delta_that_fits(codes: Array, reference: Array) -> int:
     return min(highest, max(lowest, round(steps * math.log2(wanted / length)) - top))
 
 
+def sums_of(reference: Array, values: Array) -> Mapping[str, float]:
+    """Sums of a pair over its finite elements, by `kernels.SUM_FIELDS`; all zero for other shapes or nothing at all."""
+    one, other = (np.ascontiguousarray(array, np.float32).reshape(1, -1) for array in (reference, values))
+    if one.shape != other.shape or not one.size:
+        return dict.fromkeys(kernels.SUM_FIELDS, 0.0)
+    sums, _ = kernels.similarity(one, [other])
+    return dict(zip(kernels.SUM_FIELDS, map(float, sums[0, 0]), strict=True))
+
+
 def relative_error(reference: Array, values: Array) -> float:
     """|values - reference| / |reference| over pairs of finite elements; infinity where there is nothing to compare."""
-    x, y = reference.astype(np.float64).ravel(), values.astype(np.float64).ravel()
-    finite = np.isfinite(x) & np.isfinite(y)
-    if x.shape != y.shape or not finite.any():
+    sums = sums_of(reference, values)
+    if not sums["count"]:
         return math.inf
-    x, y = x[finite], y[finite]
-    signal = float(x @ x)
-    error = float(((y - x) ** 2).sum())
-    if signal == 0:
-        return 0.0 if error == 0 else math.inf
-    return math.sqrt(error / signal)
+    if sums["sum_xx"] == 0:
+        return 0.0 if sums["sum_dd"] == 0 else math.inf
+    return math.sqrt(sums["sum_dd"] / sums["sum_xx"])
 
 
 def cosine(reference: Array, values: Array, most: int | None = None) -> float:
@@ -102,10 +108,6 @@ def cosine(reference: Array, values: Array, most: int | None = None) -> float:
     if most is not None and x.size > most:
         step = -(-x.size // most)
         x, y = x[::step], y[::step]
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    if x.shape != y.shape:
-        return 0.0
-    finite = np.isfinite(x) & np.isfinite(y)
-    x, y = x[finite], y[finite]
-    lengths = math.sqrt(float(x @ x) * float(y @ y))
-    return float(x @ y) / lengths if lengths > 0 and math.isfinite(lengths) else 0.0
+    sums = sums_of(x, y)
+    lengths = math.sqrt(sums["sum_xx"]) * math.sqrt(sums["sum_yy"])
+    return sums["sum_xy"] / lengths if lengths > 0 else 0.0
