@@ -52,6 +52,7 @@ class ComparisonOptions:
         fold: Fold BatchNorm, Scale and Bias first: the deployment view.
         workers: Batches in flight.
         device: 'cpu', or 'cuda' for PyTorch on a GPU.
+        engine: 'auto', 'merged' (all lanes in one graph) or 'layered' (one layer after the other).
         master: The float master that the second network's fine-tuning kept, or None.
         snapshots: Folder with snapshots of that fine-tuning, or None.
         plan: Bit widths of layers that `gfpq-inspect remedy` wrote, or None.
@@ -85,6 +86,7 @@ class ComparisonOptions:
     fold: bool = False
     workers: int = 2
     device: str = "cpu"
+    engine: str = "auto"
     master: Path | None = None
     snapshots: Path | None = None
     plan: Path | None = None
@@ -146,6 +148,7 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
         judge=options.judge,
         workers=options.workers,
         device=options.device,
+        engine=options.engine,
         view="folded" if options.fold else "as stored",
         master=history.master,
         snapshots=history.snapshots,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gfpq_inspect.analyze.custom_metrics import MetricFunction
 from gfpq_inspect.analyze.dumps.comparison import DumpComparison
-from gfpq_inspect.analyze.engine.choose import check_device
+from gfpq_inspect.analyze.engine.choose import check_device, check_engine
 from gfpq_inspect.analyze.findings.case import Snapshot
 from gfpq_inspect.analyze.stored_coefficients import StoredSet
 from gfpq_inspect.analyze.task_metrics import MetricLike
@@ -39,6 +39,7 @@ class ComparisonRequest:
         batch: Samples a batch, or None to choose; no figure depends on it.
         view: 'as stored' or 'folded', for the record.
         device: Where layers run; see `engine_for`.
+        engine: 'auto', 'merged' or 'layered'; see `engine_for`.
         labels: True classes, for the accuracy of every lane, or None.
         master: The float master that the second model's fine-tuning kept, or None.
         snapshots: Earlier steps of that fine-tuning, oldest first.
@@ -68,6 +69,7 @@ class ComparisonRequest:
     batch: int | None = None
     view: str = "as stored"
     device: str = "cpu"
+    engine: str = "auto"
     labels: Labels | None = None
     master: Model | None = None
     snapshots: tuple[Snapshot, ...] = ()
@@ -111,6 +113,7 @@ def check_request(request: ComparisonRequest) -> None:
     if request.stored_coefficients is not None and not isinstance(format_of(request), Gfpq):
         raise UsageError("coefficient files hold those of GFPQ; leave --format out, or --load-coefficients.")
     check_device(request.device)
+    check_engine(request.engine)
     if request.workers < 1:
         raise UsageError(f"at least one worker is needed, not {request.workers}.")
     if request.batch is not None and request.batch < 1:

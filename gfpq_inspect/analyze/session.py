@@ -242,7 +242,7 @@ class _Session:
         dump = request.dump
         table = table_rows(self._models, pairing) if dump is None else dump_table(dump, request.first)
         experiment = self._experiment(table)
-        engine = engine_for(experiment, request.device)
+        engine = engine_for(experiment, request.device, request.engine)
         if request.metrics:
             engine.wrap_measurer(lambda inner: CustomMeasurer(inner, experiment, request.metrics))
             self._custom = CustomScores(experiment)
@@ -363,6 +363,7 @@ class _Session:
         if self._quantized and not self._isolate:
             notes.append(self._cost_text() if request.isolate is None else "Local errors were not asked for.")
         notes += calibrated.notes
+        notes += setup.engine.notes
         facts = request.source.facts()
         second = request.second is not None and request.dump is None
         text, calibration_inputs = calibration_record(request, quantized=self._quantized, second=second)

@@ -101,6 +101,12 @@ class ComparisonArguments(TaskArguments, MemoryArguments):
     device: Annotated[
         str, typer.Option(help="cpu (ONNX Runtime), or cuda: PyTorch on a GPU, tensors staying there between layers.")
     ] = "cpu"
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="auto, merged (all lanes in one graph) or layered (one layer after the other); the numbers agree."
+        ),
+    ] = "auto"
     no_timing: Annotated[
         bool,
         typer.Option("--no-timing", help="Leave durations and host facts out, so that equal runs give equal bytes."),
@@ -149,6 +155,7 @@ def comparison_options(first: Path, given: ComparisonArguments) -> ComparisonOpt
         group_coefficients=given.group_coefficients,
         workers=given.workers,
         device=given.device,
+        engine=given.engine,
         allow_missing=given.allow_missing,
         allow_unknown_fields=given.allow_unknown_fields,
         labels=given.labels,

@@ -47,9 +47,7 @@ class BlockedLayers:
         """The nodes that compute a layer, reading and giving values in the plain layout; None for its own."""
         base = self._base
         nodes = base.nodes[layer.key]
-        if not nodes or all(
-            node.op_type in _SAME_IN_ANY_LAYOUT and node.domain in ("", "ai.onnx") for node in own
-        ):
+        if not nodes or all(node.op_type in _SAME_IN_ANY_LAYOUT and node.domain in ("", "ai.onnx") for node in own):
             return None
         made = {name for node in nodes for name in node.output}
         before: dict[str, list[onnx.NodeProto]] = {}
@@ -72,11 +70,7 @@ class BlockedLayers:
         for value in layer.outputs:
             if base.place(value).channels and base.place(value).tensor in made:
                 result.append(base.layout[value])
-        for index, node in enumerate(result):
-            node = onnx.NodeProto.FromString(node.SerializeToString())
-            node.name = f"{layer.key}/{index}"
-            result[index] = node
-        return result
+        return [_named(node, f"{layer.key}/{index}") for index, node in enumerate(result)]
 
     def weights_of(self, layer: Layer) -> Mapping[str, QuantizedWeight]:
         """Quantized weights of a layer that is computed here."""
@@ -104,9 +98,7 @@ class BlockedLayers:
             self.tensors[pads] = helper.make_tensor(pads, onnx.TensorProto.INT64, [8], [0, 0, 0, 0, 0, missing, 0, 0])
             brought.append(helper.make_node("Pad", [value, pads], [f"{unique}/padded"]))
             source = brought[0].output[0]
-        brought.append(
-            helper.make_node("ReorderInput", [source], [unique], domain=BLOCKED_DOMAIN, channels_last=0)
-        )
+        brought.append(helper.make_node("ReorderInput", [source], [unique], domain=BLOCKED_DOMAIN, channels_last=0))
         return brought
 
     def _take(self, layer: Layer, name: str) -> None:
@@ -119,3 +111,10 @@ class BlockedLayers:
             self.tensors[name] = tensor
         else:
             self.tensors[name] = numpy_helper.from_array(array, name)
+
+
+def _named(node: onnx.NodeProto, name: str) -> onnx.NodeProto:
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.name = name
+    return copy

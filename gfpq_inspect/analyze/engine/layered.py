@@ -6,7 +6,7 @@ output, so a lane costs nothing before its first quantized tensor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -81,6 +81,11 @@ class LayeredEngine:
         self._constants = _constant_values(self._steps)
         self._row_measurer: Measurer = measurer or RowMeasurer(experiment, self._constants)
         self.layer_count = sum(len(sequence) for sequence in self._steps.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the run should know."""
+        return ()
 
     def with_fewer_lanes(self, lanes: Sequence[Lane], make_measurer: Callable[[Experiment], Measurer]) -> LayeredEngine:
         """An engine that runs some of the lanes and does something else with their tensors; it shares all sessions.
@@ -173,6 +178,23 @@ class LayeredEngine:
             for value in action.drop:
                 live.pop(value, None)
         return found
+
+    def run_layers(self, feeds: Feeds, samples: int) -> Iterator[tuple[Step, dict[str, Array], list[Array]]]:
+        """Run the float lanes layer by layer; each step with what it read and what it gave."""
+        live = _given(feeds)
+        for action in self._plan:
+            step = action.step
+            if step is not None:
+                read = {name: live[step.side, name] for name in step.inputs}
+                self._run_float(step, live, samples)
+                yield step, read, [live[step.side, name] for name in step.outputs]
+            for value in action.drop:
+                live.pop(value, None)
+
+    def run_layer(self, step: Step, values: Mapping[str, Array], samples: int) -> list[Array]:
+        """Run this engine's own step of the same layer on given values, with the weights as stored."""
+        own = next(entry for entry in self._steps[step.side] if entry.layer.key == step.layer.key)
+        return self._execute(own, values, reference_lane(step.side), samples)
 
     def _run_float(self, step: Step, live: Tensors, samples: int) -> None:
         lane = reference_lane(step.side)

@@ -102,6 +102,7 @@ class Step:
         parts: What it consists of.
         constant: No sample reaches it, so axis 0 of its outputs does not count samples.
         batch_safe: Samples may be stacked without changing a bit of any.
+        replaced: Its nodes are not the model's own, but those of the merged graph.
     """
 
     def __init__(
@@ -114,8 +115,10 @@ class Step:
         quantized: Mapping[str, int],
         weights: Mapping[str, QuantizedWeight],
         initializers: Mapping[str, onnx.TensorProto],
+        replaced: bool = False,
     ) -> None:
         self.side = side
+        self.replaced = replaced
         self.layer = layer
         self.outputs = tuple(outputs)
         self.quantized = dict(quantized)
@@ -245,12 +248,10 @@ class StepBuilder:
         produced = [name for node in nodes for name in node.output if name]
         read_outside = {name for name in produced if name in kept or read_by.get(name, set()) - {layer.key}}
         weights = self._weights.get(layer.key, {})
-        if self._blocked is not None:
-            replaced = self._blocked.nodes(layer, nodes)
-            if replaced is not None:
-                nodes, weights = replaced, self._blocked.weights_of(layer)
-                produced = [name for name in produced if name in read_outside]
-                self._initializers.update(self._blocked.tensors)
+        replacement = self._blocked.nodes(layer, nodes) if self._blocked is not None else None
+        if self._blocked is not None and replacement is not None:
+            nodes, weights = replacement, self._blocked.weights_of(layer)
+            self._initializers.update(self._blocked.tensors)
         segments = segments_of(nodes, self._initializers.keys(), read_outside)
         parts = [self._part(layer, segment, weights) for segment in segments if segment.outputs]
         outputs = [name for name in produced if name in read_outside]
@@ -262,6 +263,7 @@ class StepBuilder:
             quantized=self._quantized.get(layer.key, {}),
             weights=weights,
             initializers=self._initializers,
+            replaced=replacement is not None,
         )
 
     def _part(self, layer: Layer, segment: Segment, weights: Mapping[str, QuantizedWeight]) -> Part:

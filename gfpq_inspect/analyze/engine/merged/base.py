@@ -182,11 +182,7 @@ class _Reader:
         self._original = {name: node for node in model.graph.graph.node for name in node.output}
         nodes = {node.name: node for node in model.graph.graph.node}
         self._layer_of_value = {
-            name: layer.key
-            for layer in model.layers
-            for node in layer.nodes
-            for name in nodes[node].output
-            if name
+            name: layer.key for layer in model.layers for node in layer.nodes for name in nodes[node].output if name
         }
 
     def base(self) -> Base:

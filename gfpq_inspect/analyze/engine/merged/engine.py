@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Feeds, Laye
 from gfpq_inspect.analyze.engine.layered import LayeredEngine, Tensors
 from gfpq_inspect.analyze.engine.merged.graph import Graph, operators_refused
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
-from gfpq_inspect.analyze.engine.merged.shared import Shared
+from gfpq_inspect.analyze.engine.merged.shared import Shared, shared_of
+from gfpq_inspect.analyze.engine.merged.trust import first_difference
 from gfpq_inspect.analyze.engine.merged.weave import Ground, Weaver
 from gfpq_inspect.analyze.engine.merged.weights import LaneWeights
 from gfpq_inspect.analyze.engine.plan import Value
@@ -21,6 +23,9 @@ from gfpq_inspect.analyze.engine.rows import Measurer
 from gfpq_inspect.analyze.engine.steps import Step
 from gfpq_inspect.analyze.engine.tensors import sample_of
 from gfpq_inspect.analyze.lanes import reference_lane
+from gfpq_inspect.errors import ModelError
+
+Outcome = TypeVar("Outcome")
 
 
 class MergedEngine(LayeredEngine):
@@ -30,17 +35,32 @@ class MergedEngine(LayeredEngine):
 
     Args:
         experiment: What to run.
-        shared: What both engines compute with.
+        blocked: Whether channels may be kept in blocks.
+        merge: Whether lanes are merged at all; without, this is the layered engine, with the same kernels.
+
+    Raises:
+        ModelError: A layer that ONNX Runtime refuses.
     """
 
-    def __init__(self, experiment: Experiment, shared: Shared) -> None:
-        super().__init__(experiment, blocked=shared.blocked())
+    def __init__(self, experiment: Experiment, *, blocked: bool = True, merge: bool = True) -> None:
+        self._merge = merge
+        self._own_reason = None if merge else "it was asked for"
+        shared = shared_of(experiment, blocked=blocked)
+        try:
+            super().__init__(experiment, blocked=shared.blocked())
+        except ModelError:
+            shared = shared_of(experiment, blocked=False)
+            super().__init__(experiment)
+        self._checked = not self._blocked
+        self._take(shared)
+
+    def _take(self, shared: Shared) -> None:
         self._shared = shared
         self._lock = threading.Lock()
         self._facts: Facts | None = None
         self._dtypes: dict[Value, np.dtype[Any] | None] = {}
         self._graphs: dict[str, Graph] = {}
-        self._refusal = shared.refusal or operators_refused()
+        self._refusal: str | None = self._own_reason or shared.refusal or operators_refused()
 
     @property
     def name(self) -> str:  # type: ignore[override]  # a constant there, a finding here
@@ -50,8 +70,20 @@ class MergedEngine(LayeredEngine):
         return "merged (ONNX Runtime, all lanes in one graph)"
 
     @property
+    def is_merged(self) -> bool:
+        """Whether lanes run in one graph, as far as is known by now."""
+        return self._refusal is None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no channels are kept in blocks."""
+        return not self._blocked
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the run should know."""
+        if not self._merge:
+            return ()
         if self._refusal is not None:
             return (f"All layers ran in the layered engine: {self._refusal}.",)
         if self._shared.plain is not None:
@@ -61,16 +93,32 @@ class MergedEngine(LayeredEngine):
     def wrap_measurer(self, wrap: Callable[[Measurer], Measurer]) -> None:
         """Metrics of the caller's own see whole tensors, which only the layered engine has."""
         super().wrap_measurer(wrap)
-        self._refusal = self._refusal or "metrics of the caller's own look at whole tensors"
+        self._own_reason = self._own_reason or "metrics of the caller's own look at whole tensors"
+        self._refusal = self._own_reason
 
     # ---------------------------------------------------------------------------------------------------------- trials
 
     def trial(self, feeds: Feeds, samples: int, *, digests: bool = False) -> Facts:
         """See `interface.Engine.trial`; remembers what a single sample showed."""
+        if not self._checked:
+            self._checked = True
+            problem = self._blocked_problem(feeds, samples)
+            if problem is not None:
+                super().__init__(self.experiment, self._row_measurer)
+                self._take(replace(shared_of(self.experiment, blocked=False), plain=problem))
+                self._dtypes.clear()
         facts = super().trial(feeds, samples, digests=digests)
         if samples == 1 and self._facts is None:
             self._facts = facts
         return facts
+
+    def _blocked_problem(self, feeds: Feeds, samples: int) -> str | None:
+        """Why the blocked layers cannot be trusted, or None: each is held against the model's own nodes."""
+        plain = LayeredEngine(self.experiment)
+        try:
+            return first_difference(self.run_layers(feeds, samples), plain)
+        except Exception as error:  # whatever the blocked layers cannot run, the model's own nodes may
+            return " ".join(str(error).split())[:200]
 
     def _run_float(self, step: Step, live: Tensors, samples: int) -> None:
         super()._run_float(step, live, samples)
@@ -87,7 +135,8 @@ class MergedEngine(LayeredEngine):
             rows = [self._graph("calibration", part).magnitudes(part) for part in _parts(feeds, samples)]
             return np.concatenate(rows)
 
-        return self._attempt(work, lambda: super(MergedEngine, self).calibrate(feeds, samples))
+        done = self._attempt(work)
+        return super().calibrate(feeds, samples) if done is None else done
 
     def measure(
         self, feeds: Feeds, samples: int, deltas: Sequence[Any] | None, layer_done: LayerDone | None = None
@@ -100,7 +149,7 @@ class MergedEngine(LayeredEngine):
                 self._graph("measurement", part).measure(part, deltas, measurement, index)
             return measurement
 
-        done = self._attempt(work, lambda: None)
+        done = self._attempt(work)
         if done is None:
             return super().measure(feeds, samples, deltas, layer_done)
         if layer_done is not None:
@@ -109,8 +158,8 @@ class MergedEngine(LayeredEngine):
                     layer_done(action.step.layer)
         return done
 
-    def _attempt(self, work: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
-        """Do it in one graph; whatever stands in the way, the layered engine does it, from then on."""
+    def _attempt(self, work: Callable[[], Outcome]) -> Outcome | None:
+        """Do it in one graph; None where something stands in the way: the layered engine does it from then on."""
         if self._refusal is None:
             try:
                 return work()
@@ -118,7 +167,7 @@ class MergedEngine(LayeredEngine):
                 self._refusal = str(error)
             except Exception as error:  # the layered engine has the last word on what does not run
                 self._refusal = " ".join(str(error).split())[:200]
-        return otherwise()
+        return None
 
     def _graph(self, kind: str, feeds: Feeds) -> Graph:
         with self._lock:

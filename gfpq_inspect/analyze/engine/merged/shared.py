@@ -81,8 +81,6 @@ def constants_of(model: Model) -> set[str]:
     """Values that no sample reaches."""
     constants: set[str] = set()
     for layer in model.layers:
-        if layer.nodes and (
-            layer.kind is LayerKind.CONSTANT or all(name in constants for name in layer.inputs)
-        ):
+        if layer.nodes and (layer.kind is LayerKind.CONSTANT or all(name in constants for name in layer.inputs)):
             constants.update(layer.outputs)
     return constants

@@ -158,9 +158,8 @@ class Weaver:
                 inputs = [self._input(lane, layer, own, name, quantized) for name in node.input]
                 if node.op_type in ("Shape", "Size") and node.domain in ("", "ai.onnx"):
                     inputs = [self._input(reference_lane(side), layer, own, name, {}) for name in node.input]
-                for name, symbol in zip(node.output, self._node(side, lane, node, inputs), strict=True):
-                    if name:
-                        own[name] = symbol
+                made = zip(node.output, self._node(side, lane, node, inputs), strict=True)
+                own.update((name, symbol) for name, symbol in made if name)
             for name, symbol in own.items():
                 self._values[lane.name, name] = symbol
             for name in layer.outputs:
@@ -376,7 +375,7 @@ class Weaver:
             if mixed and symbol.channels:
                 tapped = self._plain(symbol, row.values)
             classes.setdefault((tapped.shape, tapped.constant), []).append((name, tapped))
-        taps = {}
+        taps: dict[str, tuple[Tap, int]] = {}
         for members in classes.values():
             tap = self._tap([symbol for _, symbol in members])
             taps.update((name, (tap, slot)) for slot, (name, _) in enumerate(members))

@@ -1,4 +1,4 @@
-"""Weights of a graph in whatever layout the optimiser gave them, with all their variants; and their names in a graph."""
+"""Weights of a graph in whatever layout the optimiser gave them, and the names of their variants in a woven graph."""
 
 from __future__ import annotations
 
