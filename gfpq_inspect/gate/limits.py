@@ -75,20 +75,20 @@ def _held(limit: Limit, measured: Measured) -> Held:
     title, unit = TITLES[limit.metric], UNITS.get(limit.metric, "")
     how = f" ({measured.how})" if measured.how else ""
     if limit.low is not None and not measured.low >= limit.low:
-        return Held(False, f"{title} {_number(measured.low)}{unit}{how} is below {limit.low:g}{unit}")
+        return Held(False, f"{title} {_number(measured.low, unit)}{how} is below {limit.low:g}{unit}")
     if limit.high is not None and not measured.high <= limit.high:
-        return Held(False, f"{title} {_number(measured.high)}{unit}{how} is above {limit.high:g}{unit}")
+        return Held(False, f"{title} {_number(measured.high, unit)}{how} is above {limit.high:g}{unit}")
     shown = measured.low if limit.low is not None else measured.high
-    bounds = [f"at least {limit.low:g}"] if limit.low is not None else []
-    bounds += [f"at most {limit.high:g}"] if limit.high is not None else []
-    return Held(True, f"{title} {_number(shown)}{unit}{how}, {' and '.join(bounds)}")
+    bounds = [f"at least {limit.low:g}{unit}"] if limit.low is not None else []
+    bounds += [f"at most {limit.high:g}{unit}"] if limit.high is not None else []
+    return Held(True, f"{title} {_number(shown, unit)}{how}, {' and '.join(bounds)}")
 
 
-def _number(value: float) -> str:
-    """A value with the digits that tell it from 1 and from its limit."""
+def _number(value: float, unit: str = "") -> str:
+    """A value with the digits that tell it from 1, and its unit."""
     if math.isinf(value):
         return "exact" if value > 0 else "without any signal"
-    return f"{value:.6g}" if abs(1 - value) > 1e-4 else f"{value:.9g}"
+    return f"{value:.6g}{unit}" if abs(1 - value) > 1e-4 else f"{value:.9g}{unit}"
 
 
 def _pooled(metric: str, scores: Scores) -> Measured | Held:
