@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from gfpq_inspect.models.caffe.message import Message
 from gfpq_inspect.models.caffe.net import Net, NetLayer
 from gfpq_inspect.models.caffe.weights import StoredWeights
-from gfpq_inspect.models.fold import CAFFE_STEP_TYPES, FoldedModel, fold_model_report
+from gfpq_inspect.models.fold import CAFFE_PASS_TYPES, CAFFE_STEP_TYPES, FoldedModel, fold_model_report
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.tune.caffemodel import LayerEdit
 from gfpq_inspect.tune.prototxt import Edits, Entry, Source
@@ -123,7 +123,7 @@ class _Files:
         writers = {top: layer for layer in self._net.layers for top in layer.tops}
         kept = {}
         for layer in self._net.layers:
-            if layer.type not in CAFFE_STEP_TYPES or not layer.bottoms:
+            if layer.type not in CAFFE_STEP_TYPES | CAFFE_PASS_TYPES or not layer.bottoms:
                 continue
             before = writers[layer.bottoms[0]]
             reason = self._not_alone(layer) or self._not_alone(before) or self._read_elsewhere(layer, before)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from gfpq_inspect.models.fold.graph import Fold, Refusal, Unit, fold_graph
+from gfpq_inspect.models.fold.graph import fold_graph, is_pass
 from gfpq_inspect.models.fold.steps import BASE_OPERATORS
+from gfpq_inspect.models.fold.units import Fold, Refusal, Unit
 from gfpq_inspect.models.model import Layer, LayerKind, Model
 from gfpq_inspect.models.place import CAFFE_QUANTIZED_TYPES
 
@@ -16,6 +17,8 @@ CAFFE_BASE_TYPES = CAFFE_QUANTIZED_TYPES - {"Pooling"}
 """Caffe layers that others are folded into."""
 CAFFE_STEP_TYPES = frozenset({"BatchNorm", "Scale", "Bias", "BN"})
 """Caffe layers that are folded."""
+CAFFE_PASS_TYPES = frozenset({"Dropout", "Split"})
+"""Caffe layers that hand on what they read at test; they go where they stand between the two."""
 _ONNX_STEP_TYPES = frozenset({"BatchNormalization", "Mul", "Add", "Sub", "Div"})
 
 
@@ -56,10 +59,9 @@ def fold_model_report(model: Model, *, keep: Mapping[str, str] | None = None) ->
     """
     keep = keep or {}
     positions = {node.name: index for index, node in enumerate(model.graph.graph.node)}
-    operators = {node.name: node.op_type for node in model.graph.graph.node}
     caffe = model.origin.framework == "caffe"
     units = [
-        _unit(layer, tuple(positions[name] for name in layer.nodes), [operators[n] for n in layer.nodes], caffe=caffe)
+        _unit(model.graph.graph, layer, tuple(positions[name] for name in layer.nodes), caffe=caffe)
         for layer in model.layers
         if layer.nodes
     ]
@@ -84,7 +86,7 @@ def fold_onnx(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Fold, ...]
         The folded model, what was folded, and what was not; layers go by the names of their nodes.
     """
     units = [
-        _onnx_unit(node.name, node.op_type, (index,), node.op_type in BASE_OPERATORS)
+        _onnx_unit(proto.graph, node.name, node.op_type, (index,), node.op_type in BASE_OPERATORS)
         for index, node in enumerate(proto.graph.node)
     ]
     try:
@@ -100,18 +102,22 @@ def fold_onnx(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Fold, ...]
     return folded, folds, refusals
 
 
-def _onnx_unit(key: str, operator: str, nodes: tuple[int, ...], is_base: bool) -> Unit:
+def _onnx_unit(graph: onnx.GraphProto, key: str, operator: str, nodes: tuple[int, ...], is_base: bool) -> Unit:
     is_step = operator in _ONNX_STEP_TYPES and len(nodes) == 1
-    return Unit(key, operator, nodes, is_base, is_step, is_step and operator != "BatchNormalization")
+    is_quiet = is_step and operator != "BatchNormalization"
+    return Unit(key, operator, nodes, is_base, is_step, is_pass(graph, nodes), is_quiet)
 
 
-def _unit(layer: Layer, nodes: tuple[int, ...], operators: Sequence[str], *, caffe: bool) -> Unit:
+def _unit(graph: onnx.GraphProto, layer: Layer, nodes: tuple[int, ...], *, caffe: bool) -> Unit:
+    operators = [graph.node[index].op_type for index in nodes]
     bases = sum(operator in BASE_OPERATORS for operator in operators)
     computes = layer.kind is LayerKind.COMPUTE
     if caffe:
         is_base = computes and bases > 0 and layer.type in CAFFE_BASE_TYPES
-        return Unit(layer.key, layer.type, nodes, is_base, computes and layer.type in CAFFE_STEP_TYPES)
-    return _onnx_unit(layer.key, operators[0] if len(operators) == 1 else layer.type, nodes, bases == 1)
+        passes = layer.type in CAFFE_PASS_TYPES and is_pass(graph, nodes)
+        return Unit(layer.key, layer.type, nodes, is_base, computes and layer.type in CAFFE_STEP_TYPES, passes)
+    kind = operators[0] if len(operators) == 1 else layer.type
+    return _onnx_unit(graph, layer.key, kind, nodes, bases == 1)
 
 
 def _table(layers: Sequence[Layer], folds: Sequence[Fold], refusals: Sequence[Refusal]) -> tuple[Layer, ...]:

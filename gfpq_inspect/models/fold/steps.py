@@ -17,6 +17,8 @@ BASE_OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators that others are folded into."""
 AFFINE_OPERATORS = frozenset({"Add", "Sub", "Mul", "Div", "BatchNormalization"})
 """Operators that can be folded where their other operand is constant."""
+PASS_OPERATORS = frozenset({"Identity", "Dropout"})
+"""Operators that hand on what they read, at test."""
 
 
 class NotAffineError(Exception):
