@@ -144,7 +144,8 @@ class Search:
         """The fewest 16-bit layers that bring every network output to a cosine.
 
         Layers are added one by one, the one with the largest gain at the outputs first (or the largest gain for its
-        multiply-adds), each step measured; then each that is not needed any more is taken out again.
+        multiply-adds), each step measured and kept where it helps; where that does not reach the target, all of them
+        together may. Then each that is not needed any more is taken out again.
 
         Args:
             ranked: Layers to choose from.
@@ -159,13 +160,19 @@ class Search:
             cost = float(candidate.layer.multiply_adds or 1) if by_cost else 1.0
             gains.append((-gain / cost, place, candidate))
         chosen: list[Candidate] = []
-        reached = self.base.worst_output
-        for _, _, candidate in sorted(gains, key=lambda entry: entry[:2]):
-            if reached >= target:
+        best = self.base
+        order = [candidate for _, _, candidate in sorted(gains, key=lambda entry: entry[:2])]
+        for candidate in order:
+            if best.worst_output >= target:
                 break
             trial = run(with_bits(model, {one.layer.key: 16 for one in [*chosen, candidate]}))
-            chosen.append(candidate)
-            reached = trial.worst_output
+            if trial.output_db > best.output_db:
+                chosen, best = [*chosen, candidate], trial
+        if best.worst_output < target and len(chosen) < len(order):
+            together = run(with_bits(model, {one.layer.key: 16 for one in order}))
+            if together.worst_output > best.worst_output:
+                chosen, best = order, together
+        reached = best.worst_output
         for candidate in list(reversed(chosen)):
             rest = [one for one in chosen if one is not candidate]
             lowest = run(with_bits(model, {one.layer.key: 16 for one in rest})).worst_output

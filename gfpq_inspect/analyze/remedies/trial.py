@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.batches import Batch, Feeder, first_sample, run_in_order
 from gfpq_inspect.analyze.engine.interface import Experiment, Measurement
@@ -20,6 +21,8 @@ from gfpq_inspect.inputs.source import SampleSource
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.models.pair import pair_layers
 from gfpq_inspect.quantize import gfpq_of, kernels
+
+_KEPT_BYTES = 512 << 20
 
 _TOTAL = Comparison("total", "tuned", "float", "total", "changed network, quantized, against the float network")
 
@@ -57,6 +60,21 @@ class Trial:
         return 200.0 if value is None else value
 
 
+@dataclass
+class _Kept:
+    """What trials of one network share.
+
+    Attributes:
+        batches: The samples, where they are small enough to stay in memory.
+        graph: Graph of the magnitudes; remedies that leave weights alone leave it alone too.
+        magnitudes: Graph value to the largest magnitude of each sample.
+    """
+
+    batches: list[Batch] | None = None
+    graph: object = None
+    magnitudes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Bench:
     """Runs trials of one network.
@@ -72,6 +90,7 @@ class Bench:
     source: SampleSource
     bits: int
     workers: int = 2
+    _kept: _Kept = field(default_factory=_Kept, init=False, repr=False, compare=False)
 
     def run(self, changed: Model, steps: Mapping[str, int] | None = None, lane: Lane = TUNED) -> Trial:
         """Run a changed network against the float one.
@@ -99,14 +118,13 @@ class Bench:
         engine = LayeredEngine(experiment)
         names = {entry.name: entry.name for entry in self.first.inputs}
         feeder = Feeder(self.source, models, dict.fromkeys(Side, names))
-        engine.trial(first_sample(feeder).feeds, 1)
-        deltas = self._coefficients(engine, feeder, steps or {})
+        deltas = self._coefficients(engine, changed, feeder, steps or {})
         pool = Pool(len(experiment.rows), 1)
 
         def work(batch: Batch) -> Measurement:
             return engine.measure(batch.feeds, batch.samples, deltas)
 
-        for _, measurement in run_in_order(feeder.batches(1), work, self.workers):
+        for _, measurement in run_in_order(self._batches(feeder), work, self.workers):
             pool.add(measurement.sums)
         scored = {}
         for index, row in enumerate(table):
@@ -114,17 +132,35 @@ class Bench:
                 scored[row.row.key] = scores_of(pool.sums[index, 0])
         return Trial(scored, tuple(row.row.key for row in table if row.is_output and row.row.key in scored))
 
-    def _coefficients(self, engine: LayeredEngine, feeder: Feeder, steps: Mapping[str, int]) -> list[int]:
+    def _batches(self, feeder: Feeder) -> Iterator[Batch]:
+        """The samples one by one; read and prepared once where they are small."""
+        if self._kept.batches is None:
+            first = first_sample(feeder)
+            size = sum(array.nbytes for array in first.feeds[Side.FIRST].values())
+            if size * self.source.count > _KEPT_BYTES:
+                return feeder.batches(1)
+            self._kept.batches = list(feeder.batches(1))
+        return iter(self._kept.batches)
+
+    def _coefficients(
+        self, engine: LayeredEngine, changed: Model, feeder: Feeder, steps: Mapping[str, int]
+    ) -> list[int]:
         points = engine.experiment.points
         if not points:
             return []
+        kept = self._kept
+        known = kept.magnitudes if kept.graph is changed.graph else {}
+        if any(point.value not in known for point in points):
 
-        def work(batch: Batch) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-            return engine.calibrate(batch.feeds, batch.samples)
+            def work(batch: Batch) -> NDArray[np.float64]:
+                return engine.calibrate(batch.feeds, batch.samples)
 
-        found = np.concatenate([part for _, part in run_in_order(feeder.batches(1), work, self.workers)])
+            found = np.concatenate([part for _, part in run_in_order(self._batches(feeder), work, self.workers)])
+            known = {**known, **{point.value: found[:, index] for index, point in enumerate(points)}}
+            if changed.graph is self.first.graph:
+                kept.graph, kept.magnitudes = changed.graph, known
         deltas = []
-        for index, point in enumerate(points):
-            delta = max(kernels.coefficient_of(float(value), point.bits) for value in found[:, index])
+        for point in points:
+            delta = max(kernels.coefficient_of(float(value), point.bits) for value in known[point.value])
             deltas.append(delta + steps.get(point.value, 0))
         return deltas
