@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @with_option_groups
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="FLOAT", help="The float network: .caffemodel, .h5 or .onnx.")],
+    first: Annotated[Path, typer.Argument(metavar="FLOAT", help="The float network, or a dump: a folder.")],
     comparison: ComparisonArguments,
     files: ReportFiles,
     *,

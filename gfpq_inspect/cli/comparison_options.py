@@ -43,7 +43,10 @@ class ComparisonArguments(TaskArguments, MemoryArguments):
 
     second: Annotated[
         Path | None,
-        typer.Argument(metavar="[QUANT]", help="The fine-tuned network; without it FLOAT against itself, quantized."),
+        typer.Argument(
+            metavar="[QUANT]",
+            help="The fine-tuned network, or a folder of dumped tensors; without it FLOAT against itself, quantized.",
+        ),
     ] = None
     float_prototxt: Annotated[
         Path | None,

@@ -14,7 +14,7 @@ Inputs: TypeAlias = Annotated[
     typer.Option(
         "--input",
         metavar="[NAME=]FILE",
-        help=".npy, .npz, an image, a folder, a 'pattern*', a list, a data set; once or more. Otherwise seeded noise.",
+        help=".npy, .npz, an image, a folder, a 'pattern*', a list, a data set, 'dump'; once or more. Otherwise noise.",
     ),
 ]
 NnieConfiguration: TypeAlias = Annotated[

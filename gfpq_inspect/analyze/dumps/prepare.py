@@ -129,11 +129,13 @@ def _calibration(request: ComparisonRequest, source: SampleSource, paired: DumpS
 
 def _asks_for_own_input(options: ComparisonOptions) -> bool:
     inputs = options.inputs
-    if not isinstance(inputs, list | tuple) or DUMP_INPUT not in inputs:
+    if not isinstance(inputs, list | tuple):
         return False
-    if len(inputs) > 1:
+    # A gate's configuration puts its own folder before names of files.
+    asked = [text for text in map(str, inputs) if Path(text).name == DUMP_INPUT and not Path(text).exists()]
+    if asked and len(inputs) > 1:
         raise UsageError(f"--input {DUMP_INPUT} feeds all inputs of the network from the dump; give it alone")
-    return not Path(DUMP_INPUT).exists()
+    return bool(asked)
 
 
 def _is_empty(inputs: object) -> bool:

@@ -125,7 +125,17 @@ class DumpSource:
             )
         facts = self._inner.facts()
         record = {**facts.preprocessing, "samples of the dump": self._plan.rule}
-        return replace(facts, sample_count=self.count, samples=self._identities, preprocessing=record)
+        description = facts.description
+        if self.count < self._inner.count:
+            description = f"{self.count} of {description}, '{self._identities[0]}'"
+            description += f" to '{self._identities[-1]}'" if self.count > 1 else ""
+        return replace(
+            facts,
+            sample_count=self.count,
+            samples=self._identities,
+            preprocessing=record,
+            description=description,
+        )
 
 
 def _stacked(samples: Sequence[dict[str, Array]]) -> dict[str, Array]:
