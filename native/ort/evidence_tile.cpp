@@ -62,6 +62,12 @@ double value_of(int code, const Grid& grid, int delta) noexcept {
     return std::pow(2.0, (static_cast<double>(delta) + code) / grid.steps_per_octave);
 }
 
+/// The smallest float that is not below a number.
+float rounded_up(double x) noexcept {
+    const float nearest = static_cast<float>(x);
+    return static_cast<double>(nearest) < x ? std::nextafter(nearest, std::numeric_limits<float>::infinity()) : nearest;
+}
+
 void add_with_care(const float* before, std::size_t size, const Grid& grid, int delta, double* evidence) noexcept {
     std::int64_t histogram[2 * 1408] = {};
     const CodeStatistics counts = code_statistics(before, size, grid, delta, histogram);
@@ -79,7 +85,7 @@ void add_evidence(const float* before, const float* after, std::size_t size, con
                   double* evidence) noexcept {
     const float top = static_cast<float>(value_of(grid.highest_code, grid, delta));
     const float over = std::nextafter(top, std::numeric_limits<float>::infinity());
-    const float above = static_cast<float>(value_of(grid.highest_code + 1, grid, delta));
+    const float above = rounded_up(value_of(grid.highest_code + 1, grid, delta));
     const Counts counts = count(before, after, size, magnitude_bits_of(over), magnitude_bits_of(above));
     if (counts.largest >= kInfinityBits) return add_with_care(before, size, grid, delta, evidence);
     float largest;

@@ -148,7 +148,9 @@ def evidence_of(before: FloatArray, after: FloatArray, bits: int, delta: int) ->
     top, above = grid.value(grid.highest_code, delta), grid.value(grid.highest_code + 1, delta)
     nonzero = int(np.count_nonzero(before))
     over = _count_from(before, np.nextafter(before.dtype.type(top), np.inf), magnitude)
-    beyond = _count_from(before, above, magnitude)
+    # The smallest number of the array's type that is a step above: a rounded limit would count its lower neighbour.
+    limit = before.dtype.type(above)
+    beyond = _count_from(before, float(limit if float(limit) >= above else np.nextafter(limit, np.inf)), magnitude)
     return PointEvidence(
         finite=before.size,
         nonzero=nonzero,
