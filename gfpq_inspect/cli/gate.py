@@ -51,7 +51,7 @@ def gate(
     check_outputs([*files.paths, *judged.outputs.values()], overwrite=files.force)
     opened = open_gate(judged)
     explicit = [name for name in context.params if _is_typed(context, name)]
-    saved = first is not None and first.suffix.lower() == RESULT_SUFFIX
+    saved = first is not None and _is_saved(first)
     first, comparison = configured_arguments(opened.settings, first, comparison, explicit)
     if first is None:
         raise UsageError(
@@ -71,6 +71,17 @@ def gate(
         for path in written:
             print(f"  wrote {path}")
     return code
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether a file is JSON rather than a network; no network's file begins with a brace."""
+    if path.suffix.lower() == RESULT_SUFFIX:
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(1) == b"{"
+    except OSError:
+        return False  # whoever reads the network says what is wrong
 
 
 def _configured_models(settings: GateSettings) -> dict[str, Path]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gfpq_inspect.cli.comparison_options import ComparisonArguments
 from gfpq_inspect.cli.main import EXIT_GATE_FAILED, EXIT_INTERRUPTED, EXIT_PASS, complain
 from gfpq_inspect.errors import OutputError, UsageError
 from gfpq_inspect.files import check_writable, write_atomically
@@ -75,10 +76,12 @@ def open_gate(given: GateArguments) -> Gate:
         InputError: The baseline is missing or damaged.
         OutputError: The baseline could not be written.
     """
-    from gfpq_inspect.gate.baseline import read_baseline  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.cli.configured import configured_arguments  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.gate.baseline import read_baseline  # noqa: PLC0415
     from gfpq_inspect.gate.configuration import open_settings  # noqa: PLC0415
 
     settings = open_settings(given.config)
+    configured_arguments(settings, None, ComparisonArguments(), ())  # refuses what has no meaning, used here or not
     baseline = None
     if settings.baseline is None:
         if given.update_baseline:

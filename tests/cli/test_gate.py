@@ -108,6 +108,8 @@ def test_saved_results_pass_and_fail(project: Path, saved: dict[str, Path]) -> N
     results = json.loads((project / "g.sarif").read_text())["runs"][0]["results"]
     assert {found["ruleId"] for found in results} == {"finding"}
     assert json.loads((project / "copy.json").read_text())["format"] == "gfpq-inspect result"
+    (project / "no-suffix").write_bytes(saved["good"].read_bytes())
+    assert run(project, "gate", "no-suffix").returncode == 0
     quiet = run(project, "gate", saved["broken"], "-q")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (1, "", "")
 
