@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gfpq_inspect.analyze.engine.interface import Experiment
+from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.record import calibration_text
 from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.result import InputFacts
@@ -42,6 +43,21 @@ def from_file(request: ComparisonRequest, experiment: Experiment) -> Calibrated 
     brought = [point.coefficient for point in experiment.points]
     deltas = [delta if own is None else own for own, delta in zip(brought, found.deltas, strict=True)]
     return Calibrated(deltas, found.magnitudes, found.notes)
+
+
+def own_points_text(experiment: Experiment, side: Side, calibrated: Calibrated) -> str:
+    """One sentence: a model is quantized at its own Quant layers, and whose coefficients they use."""
+    text = f"The {side.value} model is quantized at its own Quant layers"
+    points = [point for point in experiment.points if point.side is side]
+    brought = sum(point.coefficient is not None for point in points)
+    if not brought:
+        return f"{text}."
+    if calibrated.deltas is None:
+        return f"{text}; the coefficients stored there are not used, since each sample has its own."
+    count = "all" if brought == len(points) else f"{brought} of"
+    return (
+        f"{text}; {count} {len(points)} of them use the coefficient stored there, of its training, not a calibration's."
+    )
 
 
 def is_apart(request: ComparisonRequest) -> bool:
