@@ -10,11 +10,10 @@ from gfpq_inspect.analyze.assemble import Collected
 from gfpq_inspect.analyze.custom_metrics import CustomScores
 from gfpq_inspect.analyze.engine.interface import PointEvidence, RowProblem, RowState
 from gfpq_inspect.analyze.metrics import Pool
-from gfpq_inspect.analyze.propagation import OriginVotes
 from gfpq_inspect.analyze.spread import SpreadCollector
 
 SPREADS = ("cosine_spread", "sqnr_spread", "ratio_spread")
-_MADE_ANEW = frozenset({"_scale", "_upper", "_column", "_threshold", "_keys", "_inputs", "_mute"})
+_MADE_ANEW = frozenset({"_scale", "_upper"})
 """What the collectors are made with; the rest of them is what they have seen."""
 
 
@@ -32,7 +31,7 @@ def collected_state(collected: Collected, custom: CustomScores | None) -> dict[s
         "spreads": {name: seen_by(getattr(collected, name)) for name in SPREADS},
         "problems": [[*place, int(found.state), found.reason] for place, found in collected.problems.items()],
         "task": collected.task.state() if collected.task is not None else None,
-        "origins": seen_by(collected.origins) if collected.origins is not None else None,
+        "origins": collected.origins.state() if collected.origins is not None else None,
         "custom": custom.state() if custom is not None else None,
     }
 
@@ -51,17 +50,17 @@ def restore_collected(collected: Collected, custom: CustomScores | None, state: 
     if collected.task is not None:
         collected.task.restore(state["task"])
     if collected.origins is not None:
-        restore(collected.origins, state["origins"])
+        collected.origins.restore(state["origins"])
     if custom is not None:
         custom.restore(state["custom"])
 
 
-def seen_by(collector: Pool | SpreadCollector | OriginVotes) -> dict[str, Any]:
+def seen_by(collector: Pool | SpreadCollector) -> dict[str, Any]:
     """What a collector has seen: plain values, arrays, lists of arrays."""
     return {name: value for name, value in vars(collector).items() if name not in _MADE_ANEW}
 
 
-def restore(collector: Pool | SpreadCollector | OriginVotes, state: Mapping[str, Any]) -> None:
+def restore(collector: Pool | SpreadCollector, state: Mapping[str, Any]) -> None:
     """Give a collector what another of its kind has seen."""
     for name, value in state.items():
         setattr(collector, name, value)

@@ -19,10 +19,12 @@ from gfpq_inspect.analyze.custom_metrics import CustomScores
 from gfpq_inspect.analyze.engine.interface import Experiment, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.interrupts import interrupts_held
+from gfpq_inspect.analyze.lane_cache import LaneCache
 from gfpq_inspect.analyze.progress import Progress
 from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.workers import Watch
 from gfpq_inspect.errors import InputError
+from gfpq_inspect.inputs.source import SampleSource
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Passes:
         workers: Batches in flight.
         progress: Told how far it is.
         checkpoint: Where to keep what is known so far, or None.
+        cache: What earlier runs learnt of the float network, or None.
+        make_engine: Makes an engine for a part of the experiment.
     """
 
     request: ComparisonRequest
@@ -50,6 +54,8 @@ class Passes:
     workers: int
     progress: Progress
     checkpoint: Checkpoint | None
+    cache: LaneCache | None
+    make_engine: Callable[[Experiment], LayeredEngine]
     _state: State = field(init=False)
     _ran: bool = field(init=False, default=False)
 
@@ -80,6 +86,9 @@ class Passes:
         own = self.request.calibration
         source, feeder = (self.request.source, self.feeder) if own is None else (own, self.make_feeder())
         known = self._state.get("calibration") or {"samples": 0, "digest": ""}
+        if self.cache is not None and not known["samples"]:
+            self._calibrate_unknown(calibration, self.cache, feeder, source)
+            return
         start = int(known["samples"])
         if start:
             calibration.restore(known["ranges"])
@@ -103,6 +112,36 @@ class Passes:
             self.save()
             raise
 
+    def _calibrate_unknown(
+        self, calibration: Calibration, cache: LaneCache, feeder: Feeder, source: SampleSource
+    ) -> None:
+        """Calibrate the models that no earlier run calibrated on these samples."""
+        known = cache.known_calibration()
+        ranges = calibration.state()
+        for side, entry in known.items():
+            for name, array in ranges.items():
+                array[cache.points_of(side)] = entry[name]
+        unknown = [side for side in self.experiment.models if side not in known and cache.points_of(side)]
+        if unknown:
+            alone = len(unknown) < len(self.experiment.models)
+            experiment = cache.alone(unknown[0]) if alone else self.experiment
+            engine = self.make_engine(experiment) if alone else self.engine
+            part = Calibration(experiment.points)
+            self.progress.phase("calibrating", source.count)
+
+            def work(batch: Batch) -> NDArray[np.float64]:
+                return part.look(engine, batch.feeds, batch.samples)
+
+            for batch, found in run_in_order(feeder.batches(self.batch), work, self.workers):
+                part.add(found)
+                self.progress.advance(batch.samples, source.identities[batch.first])
+            places = cache.points_of(unknown[0]) if alone else list(range(len(experiment.points)))
+            for name, array in part.state().items():
+                ranges[name][places] = array
+        calibration.restore(ranges)
+        cache.keep_calibration(calibration, known)
+        self._keep(calibration={"samples": source.count, "digest": cache.digests["calibration"], "ranges": ranges})
+
     def measure(self, collected: Collected, custom: CustomScores | None, calibrated: Calibrated) -> bool:
         """Run all lanes over all samples.
 
@@ -121,6 +160,10 @@ class Passes:
         known = self._state.get("measured")
         if known:
             restore_collected(collected, custom, known["collected"])
+        if self.cache is not None and self.cache.complete:
+            self.cache.fill(collected, self.request.source.count)
+            self._state = {**self._state, **self.cache.engine_facts}
+            return False
         start, digest = collected.samples, known["digest"] if known else ""
         watch, engine = Watch(self.progress), self.engine
         self.progress.phase("measuring", (self.request.source.count - start) * engine.layer_count)
@@ -132,7 +175,8 @@ class Passes:
             batches = self.feeder.batches(self.batch, start, digest)
             for batch, measurement in run_in_order(batches, work, self.workers, watch.stop):
                 with interrupts_held():
-                    collected.add(batch.first, measurement)
+                    found = measurement if self.cache is None else self.cache.widened(measurement)
+                    collected.add(batch.first, found)
                     if custom is not None:
                         custom.add(measurement)
                     digest, self._ran = batch.digest, True
@@ -145,12 +189,20 @@ class Passes:
             return True
         self._check_same(digest)
         self._keep_measured(collected, custom, digest)
+        if self.cache is not None:
+            self.cache.fill(collected, collected.samples)
+            self.cache.keep_lanes(collected, self.engine_name, self.engine_notes)
         return False
 
     @property
     def engine_name(self) -> str:
         """What ran: where nothing was left to run, what ran before."""
         return str(self._state.get("engine", self.engine.name))
+
+    @property
+    def engine_notes(self) -> tuple[str, ...]:
+        """What a reader should know of what ran."""
+        return tuple(self._state.get("engine_notes", self.engine.notes))
 
     def save(self) -> None:
         """Write what is known now."""
@@ -166,8 +218,10 @@ class Passes:
 
     def _with_measured(self, collected: Collected, custom: CustomScores | None, digest: str) -> State:
         measured = {"digest": digest, "collected": collected_state(collected, custom)}
-        name = self.engine.name if self._ran else self.engine_name
-        self._state = {**self._state, "measured": measured, "engine": name}
+        facts = {"engine": self.engine_name, "engine_notes": list(self.engine_notes)}
+        if self._ran:
+            facts = {"engine": self.engine.name, "engine_notes": list(self.engine.notes)}
+        self._state = {**self._state, "measured": measured, **facts}
         return self._state
 
     def _offer_measured(self, collected: Collected, custom: CustomScores | None, digest: str) -> None:

@@ -67,6 +67,7 @@ class ComparisonOptions:
         calibration_samples: Use the first so many of them.
         load_coefficients: File of coefficients, instead of a calibration.
         max_memory: Memory that the process should not exceed ('500M', '2G'), or None.
+        cache: Folder that keeps what runs learn of the float network, or None.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
     """
@@ -100,6 +101,7 @@ class ComparisonOptions:
     calibration_samples: int | None = None
     load_coefficients: Path | None = None
     max_memory: str | None = None
+    cache: Path | None = None
     command: str = ""
     timing: bool = True
 
@@ -157,6 +159,7 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
         task_metrics=_task_metrics(options.task_metrics),
         calibration=_calibration(options, first_model, preprocessing),
         stored_coefficients=_stored_coefficients(options),
+        cache=options.cache,
         max_memory=None if options.max_memory is None else parse_size(options.max_memory),
         command=options.command,
         timing=options.timing,

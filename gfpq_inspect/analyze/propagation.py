@@ -123,6 +123,14 @@ class OriginVotes:
         self._votes += begins.sum(axis=0)
         self._samples += len(sums)
 
+    def state(self) -> dict[str, Any]:
+        """Votes by row and samples so far, from which `restore` goes on."""
+        return {"votes": self._votes, "samples": self._samples}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self._votes, self._samples = state["votes"], int(state["samples"])
+
     def result(self, comparisons: Sequence[Comparison]) -> Mapping[str, Any]:
         """Plain values: the comparison, the samples, and row key to votes, most votes first."""
         order = sorted(np.flatnonzero(self._votes), key=lambda index: (-self._votes[index], index))

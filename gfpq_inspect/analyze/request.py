@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +51,8 @@ class ComparisonRequest:
         checkpoint: File that keeps what is known so far, so that the run can be resumed; None to keep nothing.
         resume: Go on from the checkpoint, where there is one.
         max_memory: Bytes that the process should not exceed, or None; picks batch size and workers.
+        cache: Folder that keeps what runs learn of the float network, or None.
+        warn: Told what went wrong without harm to the result; None to tell the progress.
         dump: Where a dump takes the place of a model; `second` (and `first`, of two dumps) then stands for it.
         command: As it was typed, for the record.
         timing: Whether the result carries durations and host facts.
@@ -81,6 +83,8 @@ class ComparisonRequest:
     checkpoint: Path | None = None
     resume: bool = False
     max_memory: int | None = None
+    cache: Path | None = None
+    warn: Callable[[str], None] | None = None
     dump: DumpComparison | None = None
     command: str = ""
     timing: bool = True

@@ -42,6 +42,7 @@ def run_key(request: ComparisonRequest, models: Mapping[Side, Model], lanes: Seq
         "--threshold": repr(request.threshold),
         "--judge": request.judge,
         "--device": request.device,
+        "--engine": request.engine,
         "--task-output": " ".join(request.task_outputs),
         "the metrics": " ".join([*request.task_metrics, *request.metrics]),
     }

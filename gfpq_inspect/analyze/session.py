@@ -22,6 +22,7 @@ from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.evidence import data_coefficients, weight_coefficients
 from gfpq_inspect.analyze.findings.case import Case
 from gfpq_inspect.analyze.interrupts import interrupts_held
+from gfpq_inspect.analyze.lane_cache import CacheFolder, LaneCache, lane_cache, why_not
 from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for, second_alone, second_as_it_is
 from gfpq_inspect.analyze.memory import fitting
 from gfpq_inspect.analyze.passes import Passes
@@ -30,7 +31,7 @@ from gfpq_inspect.analyze.progress import Progress, Silence
 from gfpq_inspect.analyze.propagation import OriginVotes, multiply_adds_of_probes, propagation
 from gfpq_inspect.analyze.record import Clock, model_facts, versions
 from gfpq_inspect.analyze.request import ComparisonRequest, check_request, format_of
-from gfpq_inspect.analyze.result import Coefficient, Finding, Judgement, LayerRow, Result, Run, Task
+from gfpq_inspect.analyze.result import Coefficient, Comparison, Finding, Judgement, LayerRow, Result, Run, Task
 from gfpq_inspect.analyze.rows import TableRow, table_rows
 from gfpq_inspect.analyze.run_key import run_key
 from gfpq_inspect.analyze.task_meter import TaskMeter, TaskPlan, judgement_with_task
@@ -42,6 +43,8 @@ from gfpq_inspect.models.pair import Pairing, pair_inputs
 from gfpq_inspect.models.pair_quantized import pair_models
 from gfpq_inspect.quantize import Gfpq
 
+READ_AT_ONCE = 16
+"""Samples in memory while nothing but their content is looked at."""
 AFFORDABLE_MULTIPLY_ADDS = 200_000_000_000
 """Local errors are measured without being asked for up to this cost: some seconds on two processors."""
 
@@ -78,6 +81,7 @@ class _Setup:
     table: tuple[TableRow, ...]
     experiment: Experiment
     engine: LayeredEngine
+    cache: LaneCache | None
     feeder: Feeder
     facts: Facts
     task: TaskMeter
@@ -174,7 +178,7 @@ class _Session:
         if found.evidence_samples:
             details = with_evidence(details, found.layers, found.evidence_samples)
         return Result(
-            run=self._record(setup, collected.samples, calibrated, passes.engine_name),
+            run=self._record(setup, collected.samples, calibrated, passes),
             comparisons=self._comparisons,
             coverage=coverage_of(judged.rows),
             judgement=judged.judgement,
@@ -211,8 +215,11 @@ class _Session:
     ) -> Case:
         """All that the checks look at; takes another pass over some of the samples."""
         request = self._request
+        engine = setup.engine
+        if setup.engine.experiment is not setup.experiment:  # lanes that the cache spared show their channels here
+            engine = engine_for(setup.experiment, request.device, request.engine)
         evidence = gather_evidence(
-            setup.engine,
+            engine,
             setup.feeder,
             setup.facts,
             count=request.source.count,
@@ -242,15 +249,16 @@ class _Session:
         dump = request.dump
         table = table_rows(self._models, pairing) if dump is None else dump_table(dump, request.first)
         experiment = self._experiment(table)
-        engine = engine_for(experiment, request.device, request.engine)
+        feeder = self._feeder(request.source)
+        cache = self._lane_cache(experiment, feeder)
+        engine = engine_for(experiment if cache is None else cache.reduced(), request.device, request.engine)
         if request.metrics:
             engine.wrap_measurer(lambda inner: CustomMeasurer(inner, experiment, request.metrics))
             self._custom = CustomScores(experiment)
-        feeder = self._feeder(request.source)
         facts = engine.trial(first_sample(feeder).feeds, 1)
         task = self._task_meter(table, facts)
         size, workers = self._batch_size(engine, feeder, facts)
-        return _Setup(pairing, table, experiment, engine, feeder, facts, task, size, workers)
+        return _Setup(pairing, table, experiment, engine, cache, feeder, facts, task, size, workers)
 
     def _input_names(self) -> dict[Side, dict[str, str]]:
         first = self._request.first
@@ -296,7 +304,9 @@ class _Session:
         checkpoint = None
         if request.checkpoint is not None:
             key = run_key(request, self._models, self._lanes)
-            checkpoint = Checkpoint(request.checkpoint, key, resume=request.resume, tell=self._progress.note)
+            if setup.cache is not None and setup.cache.hit:
+                key["the cache"] = "used"  # what a run with it measures lacks what it knows
+            checkpoint = Checkpoint(request.checkpoint, key, resume=request.resume, tell=self._tell)
         return Passes(
             request=request,
             experiment=setup.experiment,
@@ -307,13 +317,45 @@ class _Session:
             workers=setup.workers,
             progress=self._progress,
             checkpoint=checkpoint,
+            cache=setup.cache,
+            make_engine=lambda part: engine_for(part, request.device, request.engine),
         )
 
     def _feeder(self, source: SampleSource) -> Feeder:
         # A calibration set of its own holds no tensors of a dump, and needs none: the network alone runs over it.
         alone = self._request.dump is not None and source is not self._request.source
         models = {Side.FIRST: self._request.first} if alone else self._models
-        return Feeder(source, models, self._input_names(), digests=self._request.checkpoint is not None)
+        digests = self._request.checkpoint is not None or self._request.cache is not None
+        return Feeder(source, models, self._input_names(), digests=digests)
+
+    def _tell(self, text: str) -> None:
+        """Something went wrong that the run does not depend on."""
+        (self._request.warn or self._progress.note)(text)
+
+    def _lane_cache(self, experiment: Experiment, feeder: Feeder) -> LaneCache | None:
+        """What earlier runs learnt of the float network; the content of the samples is read for its key."""
+        request = self._request
+        if request.cache is None or not self._quantized:
+            return None
+        reason = why_not(request)
+        if reason:
+            self._tell(f"The cache is not used: {reason}.")
+            return None
+        folder = CacheFolder(request.cache, self._tell)
+        digests = {"measured": self._content(request.source, feeder)}
+        digests["calibration"] = digests["measured"]
+        if request.calibration is not None:
+            digests["calibration"] = self._content(request.calibration, self._feeder(request.calibration))
+        return lane_cache(request, experiment, folder, digests, self._votes_comparison().name)
+
+    def _content(self, source: SampleSource, feeder: Feeder) -> str:
+        """Digest of all samples."""
+        self._progress.phase("reading", source.count)
+        digest = ""
+        for batch in feeder.batches(READ_AT_ONCE):
+            digest = batch.digest
+            self._progress.advance(batch.samples, source.identities[batch.first])
+        return digest
 
     def _collected(self, setup: _Setup) -> Collected:
         """Nothing seen yet."""
@@ -324,14 +366,18 @@ class _Session:
         plan = TaskPlan(request.labels, request.task_outputs, request.task_metrics)
         return TaskMeter(plan, table, facts, request.source.identities)
 
-    def _origin_votes(self, setup: _Setup) -> OriginVotes:
+    def _votes_comparison(self) -> Comparison:
         # Where features of a tuned network moved, an error against the first model's says nothing of where it began.
         judged = self._rules.comparison
         tuned = any(entry.name == "tuned" for entry in self._comparisons)
         name = "tuned" if tuned and judged.kind in ("total", "drift") else judged.name
-        column, comparison = next((i, entry) for i, entry in enumerate(self._comparisons) if entry.name == name)
+        return next(entry for entry in self._comparisons if entry.name == name)
+
+    def _origin_votes(self, setup: _Setup) -> OriginVotes:
+        comparison = self._votes_comparison()
         lanes = (comparison.reference, comparison.lane)
         sides = [setup.experiment.lane(lane).side for lane in lanes]
+        column = self._comparisons.index(comparison)
         return OriginVotes(setup.table, column, self._rules.threshold, setup.facts, sides)
 
     def _details(self, setup: _Setup, collected: Collected) -> dict[str, Any]:
@@ -351,7 +397,7 @@ class _Session:
             return f"Each quantized layer also runs by itself, to tell its own error from what arrived: {cost} more."
         return f"Local errors are left out, they would take {cost} more; --isolate asks for them."
 
-    def _record(self, setup: _Setup, samples: int, calibrated: Calibrated, engine: str) -> Run:
+    def _record(self, setup: _Setup, samples: int, calibrated: Calibrated, passes: Passes) -> Run:
         request = self._request
         notes = list(setup.pairing.notes) if setup.pairing is not None else []
         notes += request.dump.notes if request.dump is not None else ()
@@ -363,7 +409,7 @@ class _Session:
         if self._quantized and not self._isolate:
             notes.append(self._cost_text() if request.isolate is None else "Local errors were not asked for.")
         notes += calibrated.notes
-        notes += setup.engine.notes
+        notes += passes.engine_notes
         facts = request.source.facts()
         second = request.second is not None and request.dump is None
         text, calibration_inputs = calibration_record(request, quantized=self._quantized, second=second)
@@ -378,7 +424,7 @@ class _Session:
             calibration=text,
             calibration_inputs=calibration_inputs,
             view=request.view,
-            engine=engine,
+            engine=passes.engine_name,
             versions=versions(),
             notes=tuple(notes),
         )

@@ -142,6 +142,30 @@ class DecisionMeter:
         self._decisions = {(output, lane): [array] for output, lane, array in state["decisions"]}
         self._among = {(output, lane): [array] for output, lane, array in state["among"]}
 
+    def decisions_of(self, lanes: Sequence[str]) -> dict[str, Any]:
+        """What some of the lanes decided; see `merge`."""
+        state = self.state()
+        for part in ("decisions", "among"):
+            state[part] = [entry for entry in state[part] if entry[1] in lanes]
+        return state
+
+    def merge(self, state: Mapping[str, Any], lanes: Sequence[str]) -> None:
+        """Add what other lanes decided on the same samples.
+
+        Args:
+            state: From `decisions_of`.
+            lanes: All lanes, in the order of the reports.
+        """
+        self.samples = max(self.samples, int(state["samples"]))
+        if not any(lane == FLOAT for _, lane in self._decisions):
+            self._spread = {str(key): bool(value) for key, value in state["spread"].items()}
+        for known, part in ((self._decisions, "decisions"), (self._among, "among")):
+            own: dict[tuple[str, str], Any] = {(output, lane): [array] for output, lane, array in state[part]}
+            own |= known
+            order = sorted(own, key=lambda key: lanes.index(key[1]))
+            known.clear()
+            known.update((key, own[key]) for key in order)
+
     def result(self, judged_lane: str, identities: Sequence[str]) -> tuple[TaskOutput, ...]:
         """Judge all outputs whose largest value is a decision.
 

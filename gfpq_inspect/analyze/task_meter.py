@@ -75,6 +75,14 @@ class TaskMeter:
         self._decisions.restore(state["decisions"])
         self._metrics.restore(state["metrics"])
 
+    def decisions_of(self, lanes: Sequence[str]) -> dict[str, Any]:
+        """What some of the lanes decided; see `DecisionMeter.merge`."""
+        return self._decisions.decisions_of(lanes)
+
+    def merge(self, state: Mapping[str, Any], lanes: Sequence[str]) -> None:
+        """Add what other lanes decided on the same samples; see `DecisionMeter.merge`."""
+        self._decisions.merge(state, lanes)
+
     def result(self, judged_lane: str) -> Task | None:
         """What was found, or None where nothing can be said of the task.
 

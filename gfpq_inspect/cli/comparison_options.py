@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +28,7 @@ from gfpq_inspect.cli.network_options import AllowMissing, AllowUnknownFields, I
 from gfpq_inspect.cli.progress import shown_progress
 from gfpq_inspect.cli.task_options import TaskArguments
 from gfpq_inspect.errors import UsageError
+from gfpq_inspect.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,9 +169,23 @@ def comparison_options(first: Path, given: ComparisonArguments) -> ComparisonOpt
         calibration_samples=given.calibration_samples,
         load_coefficients=given.load_coefficients,
         max_memory=given.max_memory,
+        cache=given.cache,
         command=command_line(),
         timing=not given.no_timing,
     )
+
+
+def files_read(first: Path | None, given: ComparisonArguments) -> list[Path]:
+    """All files that arguments name for reading; texts that are no file's name (`beside`, 104,117,123) among them."""
+    named: list[Path] = [] if first is None else [first]
+    for entry in fields(given):
+        value = getattr(given, entry.name)
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, str):
+                named += [Path(part), Path(part.partition("=")[2] or part)]
+            elif isinstance(part, Path):
+                named.append(part)
+    return [path for path in named if path.is_file()]
 
 
 def run_comparison(
@@ -199,11 +214,15 @@ def run_comparison(
     from gfpq_inspect.analyze.prepare import prepare  # noqa: PLC0415  (imported when the command runs)
     from gfpq_inspect.analyze.session import compare_networks  # noqa: PLC0415
 
-    request = prepare(comparison_options(first, given))
+    request = replace(prepare(comparison_options(first, given)), warn=_warn)
     if keep is not None:
         request = replace(request, checkpoint=keep.path, resume=keep.resume)
     with shown_progress(quiet=quiet) as progress, termination_interrupts():
         return compare_networks(request, progress, look)
+
+
+def _warn(text: str) -> None:
+    print(f"gfpq-inspect: warning: {visible(text)}", file=sys.stderr)
 
 
 def _bit_width(text: str) -> int | None:

@@ -26,6 +26,12 @@ class MemoryArguments:
         str | None,
         typer.Option(metavar="SIZE", help="Stay below this memory (500M, 2G): picks the batch, fewer workers too."),
     ] = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep what runs learn of the float network here, so that the next is cheaper."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
