@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfpq_inspect.cli.comparison_options import ComparisonArguments, run_comparison
+from gfpq_inspect.cli.comparison_options import ComparisonArguments, files_read, run_comparison
 from gfpq_inspect.cli.gate_options import GateArguments, close_gate, open_gate
 from gfpq_inspect.cli.long_run_options import Kept, ResumeArguments, kept
 from gfpq_inspect.cli.main import EXIT_GATE_FAILED, EXIT_INTERRUPTED, EXIT_PASS, complain
@@ -51,8 +51,9 @@ def compare(
         )
     keep = kept(resumed, files.paths, force=files.force)
     files = replace(files, force=files.force or keep.goes_on)
-    check_outputs([*files.paths, *judged.outputs.values()], overwrite=files.force)
     opened = open_gate(judged) if gate else None
+    read = files_read(first, comparison) + (opened.files_read if opened is not None else [])
+    check_outputs([*files.paths, *judged.outputs.values()], overwrite=files.force, read=read)
 
     def show(result: Result, written: list[Path]) -> None:
         if not quiet:

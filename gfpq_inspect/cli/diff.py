@@ -48,7 +48,7 @@ def diff(
         raise UsageError(f"--noticeable {noticeable:g} is no change in dB; give a number, 0 or more")
     outputs = {"json": json_file, "markdown": markdown}
     wanted = {kind: path for kind, path in outputs.items() if path is not None}
-    check_outputs(wanted.values(), overwrite=force)
+    check_outputs(wanted.values(), overwrite=force, read=(before, after))
     found = diff_results(read_result(before, details=False), read_result(after, details=False), noticeable)
     for kind, path in wanted.items():
         render = render_diff_json if kind == "json" else render_diff_markdown

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfpq_inspect.cli.compare import compare_and_write
-from gfpq_inspect.cli.comparison_options import ComparisonArguments
+from gfpq_inspect.cli.comparison_options import ComparisonArguments, files_read
 from gfpq_inspect.cli.gate_options import GateArguments, close_gate, open_gate
 from gfpq_inspect.cli.option_groups import with_option_groups
 from gfpq_inspect.cli.report_files import ReportFiles, check_outputs, write_reports
@@ -48,7 +48,6 @@ def gate(
     """
     from gfpq_inspect.cli.configured import configured_arguments  # noqa: PLC0415  (imported when the command runs)
 
-    check_outputs([*files.paths, *judged.outputs.values()], overwrite=files.force)
     opened = open_gate(judged)
     explicit = [name for name in context.params if _is_typed(context, name)]
     saved = first is not None and _is_saved(first)
@@ -57,6 +56,8 @@ def gate(
         raise UsageError(
             f"nothing to judge: name the networks or a result, or set compare.float in {opened.settings.source}"
         )
+    read = [*files_read(first, comparison), *opened.files_read]
+    check_outputs([*files.paths, *judged.outputs.values()], overwrite=files.force, read=read)
     if saved:
         # Its networks were run before; where the configuration names them, failures still point to their prototxts.
         from gfpq_inspect.report.jsonfile import read_result  # noqa: PLC0415

@@ -67,6 +67,13 @@ class Gate:
     settings: GateSettings
     baseline: Baseline | None
 
+    @property
+    def files_read(self) -> list[Path]:
+        """The configuration and the baseline: no report may take their place."""
+        baseline = self.settings.baseline
+        named = (self.settings.file, baseline.file if baseline is not None else None)
+        return [path for path in named if path is not None]
+
 
 def open_gate(given: GateArguments) -> Gate:
     """Read the configuration and the baseline, and refuse what could not be written later.

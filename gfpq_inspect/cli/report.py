@@ -53,7 +53,7 @@ def report(
     if not wanted:
         raise UsageError("nothing to write: give at least one of --html, --csv, --parquet, --markdown, --dot, ...; "
                          "gfpq-inspect show prints a result")  # fmt: skip
-    check_outputs(wanted.values(), overwrite=force)
+    check_outputs(wanted.values(), overwrite=force, read=[result, *([baseline] if baseline is not None else [])])
     saved = read_result(result)
     before = read_result(baseline, details=False) if baseline is not None else None
     for kind, path in wanted.items():

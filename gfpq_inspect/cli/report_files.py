@@ -67,15 +67,23 @@ class HistogramsKept:
         self.content = full_histograms(case)
 
 
-def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
+def check_outputs(paths: Iterable[Path], *, overwrite: bool, read: Iterable[Path] = ()) -> None:
     """Refuse before the run what could not be written after it.
 
+    Args:
+        paths: Files to write.
+        overwrite: Whether files of these names may be replaced.
+        read: Files that the command reads; none of them is ever replaced.
+
     Raises:
-        UsageError: A file is named for two reports.
+        UsageError: A file is named for two reports, or is one that the command reads.
         OutputError: One cannot be written, or exists.
     """
     seen: set[Path] = set()
+    kept = [path for path in read if path.is_file()]
     for path in paths:
+        if path.is_file() and any(path.samefile(other) for other in kept):
+            raise UsageError(f"{path} is read by this command and would be lost; choose another name")
         if path in seen:
             raise UsageError(f"{path} is named for two reports; give each its own file")
         seen.add(path)

@@ -252,6 +252,17 @@ def test_reports_are_not_replaced_unasked(project: Path, saved: dict[str, Path])
     assert run(project, "gate", saved["good"], "--junit", "a", "--sarif", "a").returncode == 2
 
 
+def test_nothing_that_is_read_is_replaced(project: Path, saved: dict[str, Path]) -> None:
+    (project / "r.json").write_bytes(saved["good"].read_bytes())
+    for words in (["r.json", "--json", "r.json"], ["r.json", "--junit", "gfpq-inspect.toml"],
+                  ["nets/float.caffemodel", "--json", "nets/test.npz", "--input", "nets/test.npz"],
+                  ["--sarif", "nets/quant.caffemodel"]):  # fmt: skip
+        done = run(project, "gate", *words, "--force")
+        assert done.returncode == 2
+        assert "would be lost" in done.stderr
+    assert (project / "gfpq-inspect.toml").read_text() == LIMITS
+
+
 def test_runs_at_once_leave_one_whole_report(project: Path, saved: dict[str, Path]) -> None:
     words = [PROGRAM, "gate", str(saved["good"]), "--junit", "g.xml", "-q"]
     runs = [subprocess.Popen(words, cwd=project, env=PLAIN, stderr=subprocess.PIPE) for _ in range(3)]
