@@ -43,7 +43,7 @@ def _network_rows(match: DumpMatch, network: Model) -> list[TableRow]:
                 continue
             word = Unmatched("first", layer.key, NOT_IN_DUMP, understood=True)
             if value in broken:
-                word = Unmatched("first", layer.key, broken[value].reason, understood=False)
+                word = Unmatched("first", layer.key, broken[value].reason, broken[value].understood)
             rows.append(TableRow(Row(name, {Side.FIRST: value}), {Side.FIRST: layer}, "", word, is_output))
     return rows
 

@@ -51,7 +51,11 @@ def _lost(case: Case) -> list[tuple[Cell, ...]]:
     assert dump is not None
     rows: list[tuple[Cell, ...]] = []
     if dump.match is not None:
-        rows += [(case.row_key_of_first(entry.layer), entry.reason, "") for entry in dump.match.broken]
+        rows += [
+            (case.row_key_of_first(entry.layer), entry.reason, "")
+            for entry in dump.match.broken
+            if not entry.understood
+        ]
         rows += [(entry.tensor.name, entry.reason, entry.nearest) for entry in dump.match.left if not entry.understood]
     if dump.pairs is not None:
         rows += [(first.name, reason, "") for first, _, reason in dump.pairs.broken]

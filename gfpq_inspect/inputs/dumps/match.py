@@ -24,13 +24,16 @@ from gfpq_inspect.inputs.dumps.layout import Layout, layouts_of, misfit
 from gfpq_inspect.inputs.dumps.names import Role
 from gfpq_inspect.inputs.dumps.target_names import Named, TargetNames, followers
 from gfpq_inspect.inputs.dumps.values import Reading, cosine, delta_that_fits, is_codes, relative_error
-from gfpq_inspect.models.model import Layer, Model
+from gfpq_inspect.models.model import Layer, LayerKind, Model
 from gfpq_inspect.models.pair import plain_name
 
 Array = NDArray[Any]
 
 _CLEARLY = 0.5
 """Another reading is taken only where its relative error is below this, and below this part of the likeliest one's."""
+
+_COUNTING_TYPES = frozenset({"DetectionOutput", "Proposal", "NonMaxSuppression", "NonZero"})
+"""Layers whose number of results depends on the values that they read."""
 
 _SAMPLE_ELEMENTS = 8192
 _NEAR_COSINE = 0.9
@@ -60,12 +63,21 @@ class Matched:
 
 @dataclass(frozen=True)
 class Broken:
-    """A tensor whose name has a partner, but that cannot be compared with it."""
+    """A tensor whose name has a partner, but that cannot be compared with it.
+
+    Attributes:
+        value: The network's graph value.
+        layer: Key of the layer that makes it.
+        tensor: The tensor of the dump.
+        reason: Why, one clause that names the file and what to do.
+        understood: Whether that is no fault: a layer that finds more or fewer things, a constant.
+    """
 
     value: str
     layer: str
     tensor: DumpTensor
     reason: str
+    understood: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,7 +200,9 @@ class _Matcher:
         if value in self._matched or value in self._broken:
             self._left.append(Left(tensor, reason))
         else:
-            self._broken[value] = Broken(value, layer.key, tensor, reason)
+            counted = layer.type in _COUNTING_TYPES and not tensor.problem
+            told = f"{layer.type} finds more or fewer things: {reason}" if counted else reason
+            self._broken[value] = Broken(value, layer.key, tensor, told, understood=counted)
 
     def _options(self, tensor: DumpTensor, named: Named) -> Iterator[_Option]:
         """All partners that the name allows, the likeliest first."""
@@ -342,7 +356,10 @@ class _Matcher:
                 kept.append(entry)
             else:
                 reason = f"{entry.tensor.where} holds {entry.reading.samples} samples, most tensors of the dump {held}"
-                self._broken[entry.value] = Broken(entry.value, entry.layer, entry.tensor, reason)
+                maker = self._names.maker(entry.value)
+                constant = maker is not None and maker.kind is LayerKind.CONSTANT
+                told = f"a constant, which no sample reaches: {reason}" if constant else reason
+                self._broken[entry.value] = Broken(entry.value, entry.layer, entry.tensor, told, understood=constant)
         broken = sorted(self._broken.values(), key=lambda entry: order.get(entry.value, 0))
         return DumpMatch(tuple(kept), tuple(broken), tuple(self._left), held)
 

@@ -46,7 +46,7 @@ class TargetNames:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._makers = {value: layer for layer in model.layers for value in layer.outputs}
-        rules: tuple[tuple[Callable[[Layer], Iterator[tuple[str, int]]], Callable[[str], str], str], ...] = (
+        rules: tuple[tuple[Callable[[Layer], Iterator[tuple[str, int, int]]], Callable[[str], str], str], ...] = (
             (_layer_names, str, ""),
             (_blob_names, str, "by the name of its blob"),
             (_layer_names, plain_name, ""),
@@ -58,8 +58,8 @@ class TargetNames:
         for names, change, how in rules:
             table: dict[tuple[str, int], list[tuple[Layer, int]]] = {}
             for layer in model.layers:
-                for name, port in names(layer):
-                    table.setdefault((change(name), port), []).append((layer, port))
+                for name, said, port in names(layer):
+                    table.setdefault((change(name), said), []).append((layer, port))
             self._rules.append((table, change, how))
         self._plain = {plain_name(layer.name): layer for layer in model.layers}
 
@@ -101,27 +101,26 @@ class TargetNames:
         return known[close[0]] if close else ""
 
 
-def _layer_names(layer: Layer) -> Iterator[tuple[str, int]]:
-    """Names of a layer, and of each of its outputs."""
+def _layer_names(layer: Layer) -> Iterator[tuple[str, int, int]]:
+    """Names of a layer and of each of its outputs: the name, the number that a file gives, and the output's own."""
     for name in dict.fromkeys((layer.name, layer.key)):
-        for port in range(max(1, len(layer.outputs))):
-            if layer.outputs:
-                yield name, port
+        for port in range(len(layer.outputs)):
+            yield name, port, port
     for port, (shown, value) in enumerate(zip(layer.output_names, layer.outputs, strict=True)):
         for name in {shown, value} - {layer.name, layer.key}:
             yield from _at_port(name, port)
 
 
-def _blob_names(layer: Layer) -> Iterator[tuple[str, int]]:
+def _blob_names(layer: Layer) -> Iterator[tuple[str, int, int]]:
     for port, name in enumerate(layer.blob_names):
         yield from _at_port(name, port)
 
 
-def _at_port(name: str, port: int) -> Iterator[tuple[str, int]]:
+def _at_port(name: str, port: int) -> Iterator[tuple[str, int, int]]:
     """A tensor's own name needs no number; some tools write one nevertheless."""
-    yield name, 0
+    yield name, 0, port
     if port:
-        yield name, port
+        yield name, port, port
 
 
 def _folded_name(name: str) -> str:
