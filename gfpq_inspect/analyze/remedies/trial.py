@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.batches import Batch, Feeder, first_sample, run_in_order
+from gfpq_inspect.analyze.engine.choose import engine_for
 from gfpq_inspect.analyze.engine.interface import Experiment, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.lanes import FLOAT, TUNED, Lane, Side
@@ -115,7 +116,8 @@ class Bench:
             bits=self.bits,
             per_sample=False,
         )
-        engine = LayeredEngine(experiment)
+        # The kernels of a comparison, so that what is promised here is what `compare --plan` finds.
+        engine = engine_for(experiment, engine="layered")
         names = {entry.name: entry.name for entry in self.first.inputs}
         feeder = Feeder(self.source, models, dict.fromkeys(Side, names))
         deltas = self._coefficients(engine, changed, feeder, steps or {})
