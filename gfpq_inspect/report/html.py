@@ -22,6 +22,7 @@ from gfpq_inspect.report.page_data import COEFFICIENT_COLUMNS, coefficient_rows,
 from gfpq_inspect.report.page_details import DetailsBlock, details_block
 from gfpq_inspect.report.task_figure import task_loss
 from gfpq_inspect.report.text import cosine_text, percent, plural, shortened, sqnr_text, visible
+from gfpq_inspect.report.tuning_figure import tuning_text
 
 PLAIN_TABLE_ROWS = 50
 BYTES_A_LAYER = 3_000
@@ -147,6 +148,7 @@ def page_context(result: Result, difference: Difference | None) -> dict[str, Any
         "votes": story.votes_text(result),
         "task": story.task_tables(result),
         "task_chart": task_loss(result) is not None,
+        "tuning": tuning_text(result),
         "change_columns": story.CHANGE_COLUMNS,
         "causes": story.causes_text(result),
         "findings": told,

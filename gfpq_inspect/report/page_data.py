@@ -15,6 +15,7 @@ from gfpq_inspect.report.layout import graph_layout
 from gfpq_inspect.report.page_details import SUMMARY_SCORES, DetailsBlock
 from gfpq_inspect.report.story import form_text, local_comparison
 from gfpq_inspect.report.task_figure import task_loss
+from gfpq_inspect.report.tuning_figure import tuning_progress
 
 ROW_COLUMNS = (
     "key", "layer", "name", "type", "side", "partner", "status", "reason", "understood", "shape", "elements",
@@ -51,6 +52,7 @@ def page_data(result: Result, details: DetailsBlock, difference: Difference | No
         "findings": finding_links(result),
         "figures": network_figures(result),
         "task": task_loss(result),
+        "tuning": tuning_progress(result),
         "readings": READINGS,
         "metrics": METRIC_TITLES,
         "dark": palette.DARK,

@@ -22,6 +22,7 @@ function start() {
   startTheme(graph);
   startChart(data, store);
   startTask(data, store);
+  startTuning(data, store);
   store.listen((state, previous) => {
     showView(state, previous);
     tables.forEach((table) => table.follow(state, previous));
@@ -116,13 +117,22 @@ function startChart(data, store) {
 
 /** What each lane loses of the task, beside the guide's two figures. */
 function startTask(data, store) {
-  const figure = data.raw.task;
+  drawOnce(store, "task-chart", data, data.raw.task, "Loss of each lane against float in points, with its 95 % interval; lines at 0.5 and 1 point.");
+}
+
+/** How much error was left at each evaluation of a tuning. */
+function startTuning(data, store) {
+  drawOnce(store, "tuning-chart", data, data.raw.tuning, "Error left, training loss and lowest cosine at each evaluation of the tuning.");
+}
+
+/** Draw a chart of the overview when that is first looked at. */
+function drawOnce(store, id, data, figure, label) {
   if (!figure) return;
   let drawn = false;
   store.listen((state) => {
     if (drawn || state.view !== "overview") return;
     drawn = true;
-    drawChart(byId("task-chart"), { data, figure, label: "Loss of each lane against float in points, with its 95 % interval; lines at 0.5 and 1 point." });
+    drawChart(byId(id), { data, figure, label });
   });
 }
 

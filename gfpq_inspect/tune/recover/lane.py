@@ -50,6 +50,16 @@ class QuantizedLane:
             feeds[one.value] = torch.from_numpy(np.ascontiguousarray(array, np.dtype(one.dtype)))
         return feeds
 
+    @property
+    def reads_colour_images(self) -> bool:
+        """Whether the network reads colour images and nothing else: [N, 3, H, W] or [N, H, W, 3]."""
+        shapes = [one.shape for one in self.graph.model.inputs]
+        return all(len(shape) == 4 and 3 in (shape[1], shape[3]) for shape in shapes)
+
+    def mirrored(self, feeds: Values) -> Values:
+        """Colour images, left and right exchanged."""
+        return {name: tensor.flip(3 if tensor.shape[1] == 3 else 2) for name, tensor in feeds.items()}
+
     def quantized(self, weights: Weights) -> Values:
         """Weights as they are deployed: kernels on their grids, biases as they are; gradients go straight through."""
         return {

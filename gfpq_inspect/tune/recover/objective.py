@@ -96,7 +96,7 @@ class Goals:
 
 
 def find_outputs(lane: QuantizedLane, index: int) -> tuple[str, ...]:
-    """The values to score, by a trial run of one sample: those that a gradient reaches.
+    """The values to score, by a trial run of one sample: those that a gradient reaches, and that are finite.
 
     Args:
         lane: The network.
@@ -115,7 +115,7 @@ def find_outputs(lane: QuantizedLane, index: int) -> tuple[str, ...]:
     for layer in graph.layers:
         if layer.outputs and not any(name in reached for name in layer.outputs):
             found += [name for name in layer.inputs if name in reached]
-    return tuple(dict.fromkeys(found))
+    return tuple(name for name in dict.fromkeys(found) if bool(values[name].isfinite().all()))
 
 
 def find_decision(graph: TrainableGraph, outputs: Sequence[str], values: Values, labels: Labels) -> tuple[str, bool]:

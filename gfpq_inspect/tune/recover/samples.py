@@ -6,7 +6,6 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,6 @@ class SampleStore:
     def __init__(self, source: SampleSource, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.names = tuple(shapes)
         self.identities = tuple(source.identities)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._arrays: dict[str, Array] = {}
         digest = hashlib.sha256()
         for index, sample in enumerate(source.batches(1, shapes)):
@@ -49,16 +47,14 @@ class SampleStore:
 
     def _make_room(self, sample: Mapping[str, Array], count: int) -> None:
         size = sum(sample[name].nbytes for name in self.names) * count
-        if size > MEMORY_BYTES:
-            self._folder = tempfile.TemporaryDirectory(prefix="gfpq-inspect-")
-        for number, name in enumerate(self.names):
+        for name in self.names:
             one = np.asarray(sample[name])
             shape = (count, *one.shape)
-            if self._folder is None:
+            if size <= MEMORY_BYTES:
                 self._arrays[name] = np.empty(shape, one.dtype)
-            else:
-                path = Path(self._folder.name) / f"{number}.npy"
-                self._arrays[name] = np.lib.format.open_memmap(path, "w+", one.dtype, shape)
+                continue
+            with tempfile.TemporaryFile(prefix="gfpq-inspect-") as stream:  # without a name: it goes with the mapping
+                self._arrays[name] = np.memmap(stream, one.dtype, "w+", shape=shape)
 
     def sample(self, index: int) -> dict[str, Array]:
         """One sample by input name."""

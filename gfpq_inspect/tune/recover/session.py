@@ -31,7 +31,7 @@ from gfpq_inspect.tune.recover.samples import SampleStore, Split
 from gfpq_inspect.tune.recover.shift import absorb
 from gfpq_inspect.tune.recover.solver import CaffeSolver
 
-_RIDGES = (0.1, 1.0)
+_RIDGES = (0.3, 1.0, 3.0)
 _RATES = (1e-6, 3e-6, 1e-5)
 _LOOKED_AT = 6
 """Samples that steps are tried on that need one run of the network each."""
@@ -172,7 +172,7 @@ class Recovery:
             raise ModelError(Problem(what, file, remedy="tune networks of convolutions and inner products"))
         outputs = find_outputs(self.lane, self.split.train[0])
         if not outputs:
-            what = "no output of the network depends on a weight in a way that has a gradient"
+            what = "no finite output of the network depends on a weight in a way that has a gradient"
             raise ModelError(Problem(what, file, remedy="cut the network before the layer that decides or sorts"))
         self.lane.calibrate(self.split.train, self.graph.initial)
         features = find_features(self.lane, self.graph.initial, self.split.train[:_LOOKED_AT], _FEATURES)
@@ -300,6 +300,10 @@ class Recovery:
             state.weights, state.stage = dict(state.best), "layers reconstructed"
             self._save()
 
+    def _mirrors(self) -> bool:
+        """Whether photographs may be mirrored: colour images without labels, which then might not hold any more."""
+        return self.labels is None and self.lane.reads_colour_images
+
     def _told(self, site: Any, kept: bool) -> None:
         self.progress.advance(0, f"{site.value}{' kept' if kept else ''}")
 
@@ -325,9 +329,16 @@ class Recovery:
         """As many training samples as may be alive at once."""
         _, feeds = next(self.lane.batches(self.split.train[:1], 1))
         size = peak_bytes(self.graph, feeds)
-        count = max(1, min(_MOST_RECONSTRUCTED, _LIVE_BYTES // max(1, 2 * size), len(self.split.train)))
+        count = max(
+            1,
+            min(
+                _MOST_RECONSTRUCTED, _LIVE_BYTES // max(1, (4 if self._mirrors() else 2) * size), len(self.split.train)
+            ),
+        )
         chosen = np.linspace(0, len(self.split.train) - 1, count).round().astype(int)
-        return [feeds for _, feeds in self.lane.batches([self.split.train[index] for index in chosen], 32)]
+        indices = [self.split.train[index] for index in chosen]
+        plain = [feeds for _, feeds in self.lane.batches(indices, 32)]
+        return plain + ([self.lane.mirrored(feeds) for feeds in plain] if self._mirrors() else [])
 
     # -------------------------------------------------------------------------------------------------------- training
 
@@ -364,7 +375,8 @@ class Recovery:
 
     def _step(self, solver: CaffeSolver, weights: dict[str, Tensor], step: int) -> float:
         chosen = self._batch_at(step)
-        loss, gradients = self._gradients(weights, chosen)
+        mirrored = self._mirrors() and bool(np.random.default_rng([self.settings.seed, step, 1]).integers(2))
+        loss, gradients = self._gradients(weights, chosen, mirrored=mirrored)
         if not np.isfinite(loss):
             raise QuantizationError(f"training diverged at step {step}: the loss is {loss}; give a lower --rate.")
         solver.update(weights, gradients)
@@ -378,13 +390,16 @@ class Recovery:
         order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(train))
         return [train[index] for index in order[place * batch : (place + 1) * batch]]
 
-    def _gradients(self, weights: Mapping[str, Tensor], chosen: Sequence[int]) -> tuple[float, dict[str, Tensor]]:
+    def _gradients(
+        self, weights: Mapping[str, Tensor], chosen: Sequence[int], *, mirrored: bool = False
+    ) -> tuple[float, dict[str, Tensor]]:
         leaves = {name: tensor.detach() for name, tensor in weights.items()}
         for name in self.trained:
             leaves[name] = leaves[name].clone().requires_grad_()
         total = 0.0
         for part, feeds in self.lane.batches(chosen, len(chosen)):
-            loss = self.objective.loss(part, feeds, leaves) / len(chosen)
+            seen = self.lane.mirrored(feeds) if mirrored else feeds
+            loss = self.objective.loss(part, seen, leaves) / len(chosen)
             loss.backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
             total += float(loss.detach())
         found = {name: leaves[name].grad for name in self.trained}

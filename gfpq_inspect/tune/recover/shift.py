@@ -18,8 +18,8 @@ from gfpq_inspect.tune.recover.affine import Affine, affine_of
 from gfpq_inspect.tune.recover.graph import Tensor, TrainableGraph
 
 _PASSING = frozenset({"Identity", "MaxPool"})
-_LOW_END = 0.01
-_SHARES = (1.0, 0.5)
+_LOW_END = 0.05
+_SHARES = (1.0, 0.6, 0.3)
 _WORTH = 0.7
 """A site is tried where the data keep at most this share of their energy."""
 _LOOKED_AT = 16384
@@ -115,12 +115,10 @@ def absorb(
         if constant is None:
             continue
         kept = False
-        for share in _SHARES:
-            tried = shifted(site, best, share * constant)
+        for tried in [shifted(site, best, share * constant) for share in _SHARES]:
             error = error_of(tried)
             if error < lowest:
                 best, lowest, kept = tried, error, True
-                break
         site_done(site, kept)
     return best
 

@@ -1,0 +1,229 @@
+"""`gfpq-inspect tune` from the outside: files, exit codes, what is confirmed and what is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from gfpq_inspect.cli.main import run
+from gfpq_inspect.models.caffe.caffemodel import read_caffemodel
+from gfpq_inspect.models.caffe.write import bytes_field
+from gfpq_inspect.quantize import kernels
+from gfpq_inspect.report.jsonfile import read_result
+from gfpq_inspect.tune.recover import session
+
+QUICK = ("--steps", "10", "--seed", "3", "--no-timing", "-q")
+PROGRAM = str(Path(sys.executable).with_name("gfpq-inspect"))
+
+
+def tune(*words: object) -> int:
+    return run(["tune", *map(str, words)])
+
+
+def values(path: Path) -> dict[str, list[np.ndarray[Any, Any]]]:
+    stored = read_caffemodel(path)
+    return {layer.name: [layer.blobs[index].values for index in sorted(layer.blobs)] for layer in stored.layers}
+
+
+@pytest.fixture(scope="module")
+def tuned(fixtures: Path, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prefix of a run."""
+    prefix = tmp_path_factory.mktemp("tuned") / "net"
+    folder = fixtures / "digits"
+    words = [folder / "float.prototxt", folder / "float.caffemodel", prefix, "--input", f"data={digits}:data"]
+    assert tune(*words, *QUICK) == 0
+    return prefix
+
+
+@pytest.fixture
+def plain(network: list[str], digits: Path, tmp_path: Path) -> list[str]:
+    """Words of a run in a fresh folder."""
+    return [*network, str(tmp_path / "net"), "--input", f"data={digits}:data"]
+
+
+def with_suffix(prefix: Path, suffix: str) -> Path:
+    return prefix.with_name(prefix.name + suffix)
+
+
+def test_error_is_removed_and_the_comparison_says_so(tuned: Path) -> None:
+    result = read_result(with_suffix(tuned, ".json"))
+    before, after = (
+        sum((row.scores[name].rel_l2 or 0.0) ** 2 for row in result.layers if row.is_output)
+        for name in ("both", "total")
+    )
+    assert after < before
+    tuning = result.details["tuning"]
+    assert tuning["improved"] is True
+    assert tuning["samples"] == {"train": 96, "holdout": 32, "judged": 32}
+    assert [line["stage"] for line in tuning["log"]][:2] == ["as given", "constants moved"]
+    assert tuning["log"][0]["figure"] == 1
+    assert "Tuning: kept is what" in with_suffix(tuned, ".html").read_text("utf-8")
+    assert 'id="tuning-chart"' in with_suffix(tuned, ".html").read_text("utf-8")
+
+
+def test_the_quantized_network_is_the_master_on_the_grid(tuned: Path) -> None:
+    master, quantized = values(with_suffix(tuned, "_master.caffemodel")), values(with_suffix(tuned, ".caffemodel"))
+    assert master.keys() == quantized.keys()
+    for name, blobs in master.items():
+        for index, blob in enumerate(blobs):
+            if index == 0:
+                delta = kernels.coefficient_of(kernels.largest_magnitude(blob)[0], 8)
+                assert np.array_equal(kernels.apply(blob, 8, delta), quantized[name][0]), name
+                assert kernels.on_grid(quantized[name][0], 8)
+            else:
+                assert np.array_equal(blob, quantized[name][index])
+
+
+def test_coefficients_of_data_stand_beside_those_of_weights(tuned: Path) -> None:
+    entries = json.loads(with_suffix(tuned, ".qparams.json").read_text("utf-8"))["coefficients"]
+    assert {one["role"] for one in entries} == {"data", "weight"}
+    tops = json.loads(with_suffix(tuned, ".gfpq_param.json").read_text("utf-8"))["nnie"]["gfpq_param_dict"]
+    assert {"conv1", "pool1", "fc"} <= tops.keys()
+
+
+def test_the_same_run_gives_the_same_bytes(tuned: Path, network: list[str], digits: Path, tmp_path: Path) -> None:
+    assert tune(*network, tmp_path / "net", "--input", f"data={digits}:data", *QUICK) == 0
+    for suffix in (".caffemodel", "_master.caffemodel", ".prototxt", ".qparams.json"):
+        assert with_suffix(tmp_path / "net", suffix).read_bytes() == with_suffix(tuned, suffix).read_bytes(), suffix
+
+
+def test_a_killed_run_goes_on_to_the_same_result(tuned: Path, network: list[str], digits: Path, tmp_path: Path) -> None:
+    words = ["tune", *network, str(tmp_path / "net"), "--input", f"data={digits}:data", *QUICK]
+    process = subprocess.Popen([PROGRAM, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "net.checkpoint"
+    limit = time.monotonic() + 120
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < limit:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if not checkpoint.exists():
+        pytest.skip("the run was over before it could be killed")
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["net.checkpoint"]
+    assert run(words) == 2  # a stopped run is not thrown away unasked
+    assert run([*words, "--resume"]) == 0
+    for suffix in (".caffemodel", "_master.caffemodel"):
+        assert with_suffix(tmp_path / "net", suffix).read_bytes() == with_suffix(tuned, suffix).read_bytes(), suffix
+    assert not checkpoint.exists()
+
+
+def test_unknown_fields_are_carried_over(network: list[str], digits: Path, tmp_path: Path) -> None:
+    unknown = bytes_field(1999, b"of a fork")
+    changed = tmp_path / "fork.caffemodel"
+    changed.write_bytes(Path(network[1]).read_bytes() + unknown)
+    words = [network[0], changed, tmp_path / "net", "--input", f"data={digits}:data", "--no-fold", *QUICK]
+    assert tune(*words, "--steps", 0) in (0, 1)
+    for suffix in (".caffemodel", "_master.caffemodel"):
+        assert with_suffix(tmp_path / "net", suffix).read_bytes().endswith(unknown)
+    before, after = values(changed), values(with_suffix(tmp_path / "net", "_master.caffemodel"))
+    for name in ("bn1", "scale1", "bn3"):
+        assert all(np.array_equal(one, other) for one, other in zip(before[name], after[name], strict=True)), name
+
+
+def test_labels_are_learned_from(network: list[str], digits: Path, tmp_path: Path) -> None:
+    words = [*network, tmp_path / "net", "--input", f"data={digits}:data", "--labels", "beside", *QUICK]
+    assert tune(*words) in (0, 1)
+    tuning = read_result(tmp_path / "net.json").details["tuning"]
+    assert tuning["labels"] is True
+    assert all("accuracy" in line and "entropy" in line for line in tuning["log"])
+    assert tuning["after"]["accuracy"] >= min(tuning["before"]["accuracy"], 0.98)
+
+
+def test_nothing_better_gives_the_given_weights_quantized(
+    network: list[str], digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*network, tmp_path / "net", "--input", f"data={digits}:data", "--no-closed-form", *QUICK]
+    assert tune(*words, "--steps", 0) == 1
+    assert "Nothing better was found" in capsys.readouterr().out
+    assert run(["quantize-weights", *network, str(tmp_path / "plain")]) == 0
+    assert (tmp_path / "net.caffemodel").read_bytes() == (tmp_path / "plain.caffemodel").read_bytes()
+
+
+def test_training_alone_lowers_the_loss(network: list[str], digits: Path, tmp_path: Path) -> None:
+    words = [*network, tmp_path / "net", "--input", f"data={digits}:data", "--no-closed-form", "--rate", "3e-6", *QUICK]
+    tune(*words, "--steps", 60, "--batch", 32)
+    losses = [line["loss"] for line in read_result(tmp_path / "net.json").details["tuning"]["log"] if "loss" in line]
+    assert len(losses) >= 2
+    assert losses[-1] < losses[0]
+
+
+def test_onnx_gives_onnx(network: list[str], digits: Path, tmp_path: Path) -> None:
+    assert run(["convert", *network, str(tmp_path / "float.onnx")]) == 0
+    words = [tmp_path / "float.onnx", tmp_path / "net", "--input", f"data={digits}:data", *QUICK]
+    assert tune(*words, "--steps", 0) == 0
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.checker.check_model(model)
+    kernels_there = [numpy_helper.to_array(one) for one in model.graph.initializer if len(one.dims) == 4]
+    assert kernels_there
+    assert all(kernels.on_grid(np.ascontiguousarray(one), 8) for one in kernels_there)
+    assert (tmp_path / "net_master.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--samples", "2"), "2 samples are too few"),
+        (("--holdout", "1.5"), "shares lie between 0 and 1"),
+        (("--rate", "7"), "--rate 7: a learning rate lies above 0"),
+        (("--bits", "4"), "8 and 16 bits, not 4"),
+        (("--momentum", "1"), "--momentum 1"),
+        (("--resume",), "no checkpoint to go on from"),
+    ],
+)
+def test_senseless_options_are_refused_before_anything_is_written(
+    plain: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    assert tune(*plain, "-q", *words) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_are_not_replaced_unasked(
+    tuned: Path, network: list[str], digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = with_suffix(tuned, ".caffemodel").read_bytes()
+    assert tune(*network, tuned, "--input", f"data={digits}:data", *QUICK) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert with_suffix(tuned, ".caffemodel").read_bytes() == before
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused(
+    network: list[str], digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.checkpoint").write_bytes(b"no checkpoint")
+    words = [*network, tmp_path / "net", "--input", f"data={digits}:data", *QUICK, "--resume"]
+    assert tune(*words) == 2
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_without_pytorch_the_extra_is_named(
+    network: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else real(name, *rest))
+    assert tune(*network, tmp_path / "net") == 2
+    assert "gfpq-inspect[torch]" in capsys.readouterr().err
+
+
+def test_weights_that_diverge_are_told(
+    network: list[str],
+    digits: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session.Recovery, "_gradients", lambda *_, **__: (float("nan"), {}))
+    assert tune(*plain, "--rate", "0.5", "--no-closed-form", *QUICK) == 2
+    assert "diverged" in capsys.readouterr().err
