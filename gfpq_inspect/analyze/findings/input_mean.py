@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.findings.batch_norm import moved_layers
 from gfpq_inspect.analyze.findings.case import Case
+from gfpq_inspect.analyze.findings.channel_order import colours_say
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
 from gfpq_inspect.analyze.findings.first_weights import FirstWeights, first_weights
 from gfpq_inspect.analyze.findings.inputs_seen import Expectation, InputRange, expectation, input_range
@@ -43,6 +44,9 @@ def run(case: Case) -> Outcome:
         return not_applicable("an input of the right scale")
     shift = expected.shift / seen.deviation.mean()
     severity = _severity(expected, shift, seen)
+    if severity in ("error", "warning") and colours_say(expected, seen) and expected.swapped_shift is not None:
+        # Swapped channels move the means of red and blue apart; what is left of it is the mean's.
+        severity = _severity(expected, expected.swapped_shift / seen.deviation.mean(), seen)
     where = f"'{expected.row}', {expected.samples} samples"
     if severity == "passed":
         return passed(

@@ -164,6 +164,7 @@ def _moved_parameters(models: Mapping[Side, Model], pairing: Pairing) -> tuple[i
 def _float_parameters(layer: Layer) -> list[str]:
     """Parameters that training learns in float; statistics move without learning and prove nothing."""
     if canonical_type(layer) in ("BatchNorm", "BN"):
-        return []
+        # ONNX keeps scale and bias, which are learnt, in the same layer, before the statistics.
+        return list(layer.weights[:2]) if layer.type == "BatchNormalization" else []
     quantized = layer.quantization.weights if layer.quantization is not None else ()
     return [name for name in layer.weights if name not in quantized]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from gfpq_inspect.analyze.findings.case import Case, layers_text
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
-from gfpq_inspect.analyze.result import Status
+from gfpq_inspect.analyze.result import LayerRow, Status
 
 _MANY = 0.2
+_SIZED_BY_CONTENT = frozenset(
+    {"DetectionOutput", "Proposal", "Compress", "NonMaxSuppression", "NonZero", "Unique", "Loop", "If"}
+)
 
 
 def run(case: Case) -> Outcome:
@@ -14,7 +17,7 @@ def run(case: Case) -> Outcome:
     if case.pairing is None:
         return not_applicable("a second model")
     lost = [row for row in case.rows if row.status is Status.UNMATCHED and not row.understood]
-    shapes = [row for row in case.rows if row.status is Status.SHAPE_MISMATCH]
+    shapes = [row for row in case.rows if row.status is Status.SHAPE_MISMATCH and not _sized_by_content(case, row)]
     by_place = [pair for pair in case.pairing.pairs if "graph order" in pair.reason]
     rows: list[tuple[Cell, ...]] = [(row.key, row.side, row.type, row.reason) for row in [*lost, *shapes]]
     if rows:
@@ -30,6 +33,14 @@ def run(case: Case) -> Outcome:
             f"{len(by_place)} of {layers_text(len(case.pairing.pairs), 'pair')} rest on place and type, not on names."
         )
     return passed(f"All {layers_text(len(case.pairing.pairs), 'pair')} rest on names; what is left over is understood.")
+
+
+def _sized_by_content(case: Case, row: LayerRow) -> bool:
+    """Whether the output of a layer, or of one that it reads, has as many entries as were found in the input."""
+    if row.type in _SIZED_BY_CONTENT:
+        return True
+    inputs = [case.rows[case.row_index[key]] for key in row.inputs if key in case.row_index]
+    return any(entry.status is Status.SHAPE_MISMATCH and _sized_by_content(case, entry) for entry in inputs)
 
 
 CHECK = Check(
