@@ -98,9 +98,9 @@ class Passes:
         def work(batch: Batch) -> NDArray[np.float64]:
             return calibration.look(self.engine, batch.feeds, batch.samples)
 
-        self.progress.phase("calibrating", source.count - start)
         batches = feeder.batches(self.batch, start, known["digest"])
         try:
+            self.progress.phase("calibrating", source.count - start)
             for batch, found in run_in_order(batches, work, self.workers):
                 with interrupts_held():
                     calibration.add(found)
@@ -166,12 +166,12 @@ class Passes:
             return False
         start, digest = collected.samples, known["digest"] if known else ""
         watch, engine = Watch(self.progress), self.engine
-        self.progress.phase("measuring", (self.request.source.count - start) * engine.layer_count)
 
         def work(batch: Batch) -> Measurement:
             return engine.measure(batch.feeds, batch.samples, calibrated.deltas, watch.for_batch(batch.samples))
 
         try:
+            self.progress.phase("measuring", (self.request.source.count - start) * engine.layer_count)
             batches = self.feeder.batches(self.batch, start, digest)
             for batch, measurement in run_in_order(batches, work, self.workers, watch.stop):
                 with interrupts_held():

@@ -59,8 +59,9 @@ def _readers(result: Result, row: Coefficient) -> list[tuple[str, int]]:
 
 def _stored(result: Result) -> list[Coefficient]:
     rows = [row for row in result.coefficients if row.delta is not None]
-    if not rows:
-        reason = "each sample has its own coefficients" if result.run.coefficients == "sample" else "there are none"
+    own = result.run.coefficients == "sample"
+    if not rows or own:
+        reason = "each sample has its own coefficients" if own else "there are none"
         raise UsageError(f"the result holds no GFPQ coefficients to save ({reason}); calibrate over the set.")
     return rows
 
