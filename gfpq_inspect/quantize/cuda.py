@@ -220,7 +220,7 @@ def _taken(array: Any) -> Iterator[Any]:
         if not array.is_cuda:
             raise QuantizationError("the tensor lies in CPU memory; bring it to the GPU, or quantize it on the CPU.")
         stream = torch.cuda.current_stream(array.device)
-        with numeric.cuda.Device(array.device.index), numeric.cuda.ExternalStream(stream.cuda_stream):
+        with numeric.cuda.Device(array.device.index), cuda_kernels.stream(stream.cuda_stream):
             source = array.detach()
             yield _elements(numeric, source.float() if source.dtype == torch.bfloat16 else source)
         return

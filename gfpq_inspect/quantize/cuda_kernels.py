@@ -75,6 +75,28 @@ def cupy() -> Any:
     return module
 
 
+def stream(handle: int) -> Any:
+    """A stream of another library as CuPy's, for a `with`.
+
+    Args:
+        handle: The address of its cudaStream_t.
+    """
+    streams = cupy().cuda
+    if hasattr(streams.Stream, "from_external"):  # since CuPy 14, where the other way warns
+        return streams.Stream.from_external(_ForeignStream(handle))
+    return streams.ExternalStream(handle)
+
+
+class _ForeignStream:
+    """What the CUDA stream protocol asks for."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._handle
+
+
 def apply(array: CupyArray, bits: int, delta: int, out: CupyArray | None = None) -> CupyArray:
     """Quantize and dequantize with a given coefficient.
 

@@ -107,7 +107,7 @@ class TorchDevice:
         """PyTorch's current stream as CuPy's."""
         numeric = cuda_kernels.cupy()
         stream = torch.cuda.current_stream(self.device)
-        with numeric.cuda.Device(stream.device_index), numeric.cuda.ExternalStream(stream.cuda_stream):
+        with numeric.cuda.Device(stream.device_index), cuda_kernels.stream(stream.cuda_stream):
             yield
 
 

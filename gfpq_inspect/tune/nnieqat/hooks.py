@@ -145,18 +145,12 @@ def _swap_of(layer: QuantizedLayer, swaps: dict[int, WeightSwap]) -> WeightSwap 
     return swaps.setdefault(id(layer.module.weight), WeightSwap(layer.name, layer.bits))
 
 
-def _before_forward(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    return (arguments, named) if _is_export() else _quantize(module, arguments, named)
-
-
-def _is_export() -> bool:
-    """Whether the graph is only being written down, for a file that shall hold the network itself."""
-    exporting = getattr(torch.compiler, "is_exporting", None)  # since 2.7
-    return torch._C._get_tracing_state() is not None or (exporting is not None and exporting())
-
-
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # PyTorch gives it no types
-def _quantize(module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _before_forward(
+    module: Any, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if _is_export():
+        return arguments, named
     hooked: Hooked = module.__dict__[HOOKED]
     if hooked.swap is not None:
         if getattr(module, "_is_replica", False):
@@ -174,3 +168,9 @@ def _quantize(module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) ->
         # A model that is evaluated before it is trained: each batch sets its own coefficient, as nnieqat's do.
         warnings.simplefilter("ignore", NoCoefficientWarning)
         return with_data(hooked.point, arguments, named)
+
+
+def _is_export() -> bool:
+    """Whether the graph is only being written down, for a file that shall hold the network itself."""
+    exporting = getattr(torch.compiler, "is_exporting", None)  # since 2.7
+    return torch._C._get_tracing_state() is not None or (exporting is not None and exporting())

@@ -107,5 +107,5 @@ def _stream(tensor: Tensor) -> Iterator[Any]:
     """CuPy, with the tensor's device and PyTorch's stream on it current."""
     numeric = cuda_kernels.cupy()
     stream = torch.cuda.current_stream(tensor.device)
-    with numeric.cuda.Device(tensor.device.index), numeric.cuda.ExternalStream(stream.cuda_stream):
+    with numeric.cuda.Device(tensor.device.index), cuda_kernels.stream(stream.cuda_stream):
         yield numeric

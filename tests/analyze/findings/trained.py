@@ -136,8 +136,23 @@ def accuracy(model: Any) -> float:
         return float((copy.deepcopy(model).eval()(data[1280:]).argmax(1) == labels[1280:]).double().mean())
 
 
-def save(path: Path, state: dict[str, Any], *, quant_layers: bool = True) -> Path:
-    """Write a state dictionary as a caffemodel with its prototxt beside it."""
+def save(
+    path: Path,
+    state: dict[str, Any],
+    *,
+    quant_layers: bool = True,
+    coefficients: dict[str, int] | None = None,
+    python_layer: bool = False,
+) -> Path:
+    """Write a state dictionary as a caffemodel with its prototxt beside it.
+
+    Args:
+        path: The caffemodel.
+        state: Of the network.
+        quant_layers: Whether the prototxt gets Quant layers.
+        coefficients: What these store, by layer name, as the Quant layer of this project does.
+        python_layer: Whether they are Python layers.
+    """
     values = {key: value.detach().numpy() for key, value in state.items() if isinstance(value, torch.Tensor)}
     rows = []
     for name in ("conv1", "bn1", "scale1", "conv2", "bn2", "scale2", "conv3", "fc"):
@@ -148,7 +163,11 @@ def save(path: Path, state: dict[str, Any], *, quant_layers: bool = True) -> Pat
             blobs = [values[key] for key in (f"{source}.weight", f"{source}.bias") if key in values]
         kind = {"c": "Convolution", "b": "BatchNorm", "s": "Scale", "f": "InnerProduct"}[name[0]]
         rows.append((name, kind, (), (), blobs))
+    kind = "Python" if python_layer else "Quant"
+    rows += [(name, kind, (), (), [np.float32([1, delta])]) for name, delta in (coefficients or {}).items()]
     write_caffemodel(path, "small", rows)
     text = STRUCTURE.encode()
-    path.with_suffix(".prototxt").write_bytes(insert_quant_layers(text, "small").content if quant_layers else text)
+    if quant_layers:
+        text = insert_quant_layers(text, "small", python_layer=python_layer).content
+    path.with_suffix(".prototxt").write_bytes(text)
     return path

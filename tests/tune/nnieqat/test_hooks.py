@@ -30,6 +30,8 @@ from gfpq_inspect.tune.torch_quant.layers import WEIGHTED  # noqa: E402
 from ..torch_quant.networks import MODELS, batch, trained  # noqa: E402  (the tests of the room share them)
 
 nn = torch.nn
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="DataParallel wants its model on the GPU, see test_cuda")
+PARALLEL = pytest.param(nn.DataParallel, marks=NO_GPU)
 
 
 def weights(model: Any) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def train(model: Any, steps: int = 6, *, lr: float = 1e-2) -> list[float]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("wrap", [lambda model: model, nn.DataParallel])
+@pytest.mark.parametrize("wrap", [lambda model: model, PARALLEL])
 def test_the_loop_that_nnieqat_shows(name: str, wrap: Any) -> None:
     model = trained(name)
     register_quantization_hook(model)

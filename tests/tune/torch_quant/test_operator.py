@@ -270,6 +270,7 @@ def test_torch_ao_takes_it() -> None:
     torch.testing.assert_close(layer(values(5, 6)), expected)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_data_parallel_without_gpus() -> None:
     model = torch.nn.DataParallel(Small())
     model(values(5, 6)).sum().backward()

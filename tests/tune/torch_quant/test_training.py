@@ -27,6 +27,8 @@ from gfpq_inspect.tune.torch_quant import (  # noqa: E402  (needs PyTorch)
 from .networks import MODELS, batch, trained  # noqa: E402
 
 nn = torch.nn
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="DataParallel wants its model on the GPU, see test_cuda")
+PARALLEL = pytest.param(nn.DataParallel, marks=NO_GPU)
 
 
 def norms(model: Any) -> dict[str, Any]:
@@ -47,7 +49,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("wrap", [lambda model: model, nn.DataParallel])
+@pytest.mark.parametrize("wrap", [lambda model: model, PARALLEL])
 def test_folding_follows_forward_and_keeps_the_output(name: str, wrap: Any) -> None:
     model = trained(name)
     wrapped = wrap(model)
