@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PLAIN_FIELDS = tuple(
     name for name in field_types(LayerRow) if name not in {"scores", "isolation", "tuned_isolation", "name", "layer"}
 )
+ALWAYS_SPREAD = ("mean", "minimum", "minimum_sample", "percentile_5")
 
 
 def layer_frame(result: Result) -> pandas.DataFrame:
@@ -52,12 +53,19 @@ def score_columns(comparison: str, scores: list[Scores | None]) -> dict[str, lis
         values = [getattr(score, name, None) for score in scores]
         if name.endswith("_spread"):
             if any(isinstance(value, Spread) for value in values):
-                for part in field_types(Spread):
-                    columns[f"{comparison}.{name}.{part}"] = [
-                        flat(part, getattr(value, part, None)) for value in values
-                    ]
+                columns |= spread_columns(f"{comparison}.{name}", values)
         else:
             columns[f"{comparison}.{name}"] = [flat(name, value) for value in values]
+    return columns
+
+
+def spread_columns(place: str, spreads: list[Spread | None]) -> dict[str, list[Any]]:
+    """Columns of one spread; parts that no score of its kind has (upper percentiles of a cosine) have none."""
+    columns = {}
+    for part in field_types(Spread):
+        values = [flat(part, getattr(spread, part, None)) for spread in spreads]
+        if part in ALWAYS_SPREAD or any(value is not None for value in values):
+            columns[f"{place}.{part}"] = values
     return columns
 
 

@@ -21,7 +21,7 @@ from gfpq_inspect.report.story import lanes_shown, worst_first
 LAYERS_A_CHUNK = 24
 ATTEMPTS = 4
 SUMMARY_SCORES = ("status", "reason", "flags", "cosine", "sqnr_db", "norm_ratio")
-SIDE_SCORES = tuple(name for name in field_types(Scores) if name not in SUMMARY_SCORES)
+SIDE_SCORES = tuple(name for name in field_types(Scores) if name not in (*SUMMARY_SCORES, "norm_ratio_spread"))
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def test_public_surface() -> None:
         _ = gfpq_inspect.compere  # type: ignore[attr-defined]  # that is the point
     public = [name for name in vars(gfpq_inspect.Comparison) if not name.startswith("_")]
     assert public == [
-        "result", "good", "findings", "layers", "coefficients", "layer", "figure", "to_html", "to_json", "save"
+        "result", "good", "findings", "layers", "coefficients", "layer", "figure", "to_html", "to_json", "save", "gate"
     ]  # fmt: skip
 
 
