@@ -24,6 +24,7 @@ from gfpq_inspect.inputs.dumps.source import DumpSource, one_sample
 from gfpq_inspect.inputs.dumps.store import ValueStore
 from gfpq_inspect.inputs.dumps.values import Reading
 from gfpq_inspect.inputs.feed_source import FeedSource
+from gfpq_inspect.inputs.labels import Labels
 from gfpq_inspect.inputs.source import SampleSource
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.models.run import run_model
@@ -82,6 +83,8 @@ def _with_network(options: ComparisonOptions, prepare: Prepare, dump: Dump, role
     structure = options.second_structure if role is DumpRole.REFERENCE else options.first_structure
     assert network is not None
     own_input = _asks_for_own_input(options)
+    if own_input:
+        _check_preprocessing(options)
     if not own_input and _is_empty(options.inputs):
         raise InputError(
             f"{dump.path} was dumped for certain data: give them with --input (or --nnie-cfg), or --input {DUMP_INPUT} "
@@ -94,10 +97,12 @@ def _with_network(options: ComparisonOptions, prepare: Prepare, dump: Dump, role
         first_structure=structure,
         second_structure=None,
         inputs=() if own_input else options.inputs,
+        labels=None if own_input else options.labels,
     )
     request = prepare(alone)
     model = request.first
-    source = _own_source(request, dump) if own_input else request.source
+    own = _own_source(request, dump) if own_input else None
+    source = own if own is not None else request.source
     shapes = {entry.name: entry.shape for entry in model.inputs}
     match, plan = _matched(model, dump, source, shapes, limited=options.preprocessing.samples is not None)
     readings = {value_of(entry.tensor): entry.reading for entry in match.matched}
@@ -106,9 +111,7 @@ def _with_network(options: ComparisonOptions, prepare: Prepare, dump: Dump, role
     notes = (plan.rule, *_notes(dump, match.left))
     comparison = DumpComparison(role, (dump,), paired, match=match, notes=notes)
     second = dump_model(dump, fed, batchable=model.batchable)
-    labels = request.labels
-    if labels is not None and paired.count != source.count:
-        labels = replace(labels, classes=tuple(labels.classes[index] for index, _ in plan.pairs))
+    labels = _labels(request.labels if own is None else _own_labels(options.labels, own), plan, source.count)
     return replace(
         request,
         second=second,
@@ -117,6 +120,22 @@ def _with_network(options: ComparisonOptions, prepare: Prepare, dump: Dump, role
         dump=comparison,
         calibration=_calibration(request, source, paired),
     )
+
+
+def _own_labels(given: str | Labels | None, source: FeedSource) -> Labels | None:
+    """Labels of samples that a dump holds, which brings none itself."""
+    if given is None or isinstance(given, Labels) or given == "none":
+        return given if isinstance(given, Labels) else None
+    if given == "beside":
+        raise UsageError(f"no labels come with --input {DUMP_INPUT}; give --labels FILE")
+    return source.labels(Path(given))
+
+
+def _labels(labels: Labels | None, plan: SamplePlan, count: int) -> Labels | None:
+    """The labels of the samples that are compared."""
+    if labels is None or len(labels.classes) < count:
+        return labels  # too few are refused with the request
+    return replace(labels, classes=tuple(labels.classes[index] for index, _ in plan.pairs))
 
 
 def _calibration(request: ComparisonRequest, source: SampleSource, paired: DumpSource) -> SampleSource | None:
@@ -136,6 +155,16 @@ def _asks_for_own_input(options: ComparisonOptions) -> bool:
     if asked and len(inputs) > 1:
         raise UsageError(f"--input {DUMP_INPUT} feeds all inputs of the network from the dump; give it alone")
     return bool(asked)
+
+
+def _check_preprocessing(options: ComparisonOptions) -> None:
+    given = options.preprocessing
+    for name in ("mean", "scale", "channel_order", "resize", "frame_size"):
+        if getattr(given, name) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} has no effect on --input {DUMP_INPUT}, which is what the network reads "
+                "already; leave it out"
+            )
 
 
 def _is_empty(inputs: object) -> bool:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gfpq_inspect.analyze.result import Status
 from gfpq_inspect.errors import InputError, UsageError
+from gfpq_inspect.inputs.labels import Labels
 from gfpq_inspect.inputs.options import InputOptions
 from tests.analyze.dumps.conftest import Digits, finding, row, told
 from tests.inputs.dumps import network, writers
@@ -247,3 +249,55 @@ def test_coefficients_cover_all_calibration_images(digits: Digits, tmp_path: Pat
     assert result.run.inputs.sample_count == 1
     own = digits.compare(digits.path, tmp_path / "mapper_quant", "dump")
     assert "over 1 sample" in own.run.calibration
+
+
+def test_labels_are_those_of_the_samples_that_are_compared(digits: Digits, tmp_path: Path) -> None:
+    values = network.float_tensors(digits.model, digits.images[2])
+    decided = int(values[digits.model.outputs[0]].argmax())
+    wrong = (decided + 1) % 10
+    classes = Labels((wrong, wrong, decided, wrong), "labels")
+    result = digits.compare(digits.path, digits.caffe(tmp_path / "d", values), digits.four, labels=classes)
+    assert result.task is not None
+    lanes = {lane.lane: lane.top1 for lane in result.task.outputs[0].lanes}
+    assert lanes["float"] == lanes["dump"] == 1.0
+    path = tmp_path / "labels.txt"
+    path.write_text(f"{decided}\n")
+    result = digits.compare(digits.path, tmp_path / "d", "dump", labels=str(path))
+    assert result.task is not None
+    with pytest.raises(UsageError, match="no labels come with --input dump"):
+        digits.compare(digits.path, tmp_path / "d", "dump", labels="beside")
+
+
+def test_preprocessing_has_no_part_in_the_dump_s_own_input(digits: Digits, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--mean has no effect on --input dump"):
+        digits.compare(digits.path, digits.caffe(tmp_path / "d"), "dump", preprocessing=InputOptions(mean=3))
+
+
+def test_a_mapper_configuration_feeds_what_the_mapper_dumped(digits: Digits, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    generator = np.random.default_rng(3)
+    pixels = generator.integers(0, 256, (3, 8, 8)).astype(np.uint8)
+    for index, image in enumerate(pixels):
+        Image.fromarray(image).save(images / f"{index}.png")
+    (tmp_path / "list.txt").write_text("".join(f"./images/{index}.png\n" for index in range(3)))
+    (tmp_path / "net.cfg").write_text(
+        f"[prototxt_file] {digits.path.with_suffix('.prototxt')}\n[net_type] 0\n[image_list] ./list.txt\n"
+        "[image_type] 1\n[mean_file] null\n[norm_type] 3\n[data_scale] 0.00390625\n[compile_mode] 0\n"
+    )
+    fed = pixels[2].astype(np.float32)[None, None] * np.float32(0.00390625)
+    dump = digits.mapper(tmp_path, network.chip_tensors(digits.model, fed))
+    result = digits.compare(digits.path, dump, str(tmp_path / "net.cfg"))
+    assert result.run.inputs.samples[0].endswith("2.png")
+    assert "over all 3 samples" in result.run.calibration
+    for name in ("dump-image", "dump-input", "dump-names"):
+        assert finding(result, name).severity == "passed", finding(result, name).measured
+    # The mapper's default scale instead of 1/255 is a factor that the input's check names.
+    fed = pixels[2].astype(np.float32)[None, None] / np.float32(255)
+    for path in dump.iterdir():
+        path.unlink()
+    dump.rmdir()
+    dump = digits.mapper(tmp_path, network.chip_tensors(digits.model, fed))
+    digits.caffe(tmp_path / "d", network.float_tensors(digits.model, fed))
+    result = digits.compare(digits.path, tmp_path / "d", str(tmp_path / "net.cfg"))
+    assert "255/256" in finding(result, "dump-input").measured or "256/255" in finding(result, "dump-input").measured
