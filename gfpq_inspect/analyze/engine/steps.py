@@ -29,7 +29,8 @@ from gfpq_inspect.models.onnx.names import names_read
 
 Array = NDArray[Any]
 
-_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+"""Operators whose weights are handed over at run time whatever their size."""
 _MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
 
 # A matrix inside a session is packed, which is fast for batches and gives a sample the same bits in any batch, but
@@ -345,6 +346,23 @@ def _readers(layers: Sequence[Layer], nodes: Mapping[str, onnx.NodeProto]) -> di
     return readers
 
 
+def is_fed(places: Sequence[tuple[str, str, int]], size: int) -> bool:
+    """Whether an initializer is handed over at run time instead of being packed inside a session.
+
+    Args:
+        places: Operator, domain and place among the inputs of every node that reads it.
+        size: Its bytes.
+    """
+    return bool(places) and all(
+        domain in ("", "ai.onnx", BLOCKED_DOMAIN)
+        and (
+            (operator in CONVOLUTIONS and index == 1)
+            or (operator in _MATRIX_PRODUCTS and index <= 1 and size > _LARGEST_PACKED_BYTES)
+        )
+        for operator, domain, index in places
+    )
+
+
 def _is_fed(name: str, segment: Segment, size: int) -> bool:
     """Whether an initializer is handed over at run time, so that one session serves all its variants without a copy."""
     places = [
@@ -355,11 +373,4 @@ def _is_fed(name: str, segment: Segment, size: int) -> bool:
     ]
     if any(attribute.type == onnx.AttributeProto.GRAPH for node in segment.nodes for attribute in node.attribute):
         return False
-    return bool(places) and all(
-        domain in ("", "ai.onnx", BLOCKED_DOMAIN)
-        and (
-            (operator in _CONVOLUTIONS and index == 1)
-            or (operator in _MATRIX_PRODUCTS and index <= 1 and size > _LARGEST_PACKED_BYTES)
-        )
-        for operator, domain, index in places
-    )
+    return is_fed(places, size)

@@ -135,6 +135,17 @@ def test_numbers_that_are_not_finite(value: float, blocked: bool) -> None:
     assert merged.is_merged, merged.notes
 
 
+@pytest.mark.parametrize("blocked", [False, True])
+def test_large_matrices_are_not_packed_in_either(blocked: bool) -> None:
+    maker = GraphMaker(seed=3)
+    maker.conv(maker.input("x", 3, 12, 12), "one", (3, 16))
+    maker.node("Flatten", ["one"], "flat")
+    maker.node("Gemm", ["flat", maker.weight("large_w", 16 * 144, 1000)], "large")
+    maker.node("Gemm", ["large", maker.weight("fc_w", 1000, 5)], "fc")
+    experiment = experiment_of(built(maker))
+    assert assert_engines_agree(experiment, noise(experiment, 2), 2, blocked=blocked).is_merged
+
+
 def test_zeros_are_the_same() -> None:
     experiment = experiment_of(built(wide_network()))
     feeds = noise(experiment, scale=0.0)

@@ -20,7 +20,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 
-from gfpq_inspect.analyze.engine.merged.external import hand_over, optimiser_options, shell_of, tensors_of
+from gfpq_inspect.analyze.engine.merged.external import hand_over, optimiser_options, read_back, shell_of, tensors_of
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
 from gfpq_inspect.models.model import CUSTOM_DOMAIN, Layer, Model
 from gfpq_inspect.models.onnx.names import subgraphs_of
@@ -99,14 +99,14 @@ def check_model(model: Model) -> None:
         raise NotMerged("the weights are sparse")
 
 
-def plain_base(model: Model) -> Base:
-    """The model's own nodes."""
+def plain_base(model: Model, known: Mapping[str, Array]) -> Base:
+    """The model's own nodes; `known` initializers are taken as they are instead of being copied."""
     graph = model.graph.graph
     nodes = {node.name: node for node in graph.node}
     return Base(
         nodes={layer.key: [nodes[name] for name in layer.nodes] for layer in model.layers},
         layout={},
-        initializers=tensors_of(model.graph),
+        initializers=tensors_of(model.graph, known),
         places={},
         value_of={},
         block=0,
@@ -127,13 +127,16 @@ def _reads_of(model: Model) -> dict[str, set[str]]:
     return reads
 
 
-def optimised_base(model: Model, shapes: Mapping[str, Sequence[int]], constants: set[str]) -> Base:
+def optimised_base(
+    model: Model, shapes: Mapping[str, Sequence[int]], constants: set[str], known: Mapping[str, Array]
+) -> Base:
     """What ONNX Runtime's optimiser makes of a model.
 
     Args:
         model: The model.
         shapes: Graph input to its shape.
         constants: Values that no sample reaches.
+        known: Initializers that are arrays already.
 
     Raises:
         NotMerged: The optimised graph does not show every layer any more.
@@ -142,14 +145,15 @@ def optimised_base(model: Model, shapes: Mapping[str, Sequence[int]], constants:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "optimised.onnx"
         options = optimiser_options(file)
-        data, kept = hand_over(shown, tensors_of(model.graph), options)
+        own = tensors_of(model.graph, known)
+        data, kept = hand_over(shown, own, options)
         try:
             onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-            del kept  # only now: the session reads the arrays where they are
-            optimised = onnx.load_model(str(file))
+            del kept, options  # only now: the session reads the arrays where they are
+            optimised, initializers = read_back(file, own)
         except Exception as error:  # its refusals are of many classes
             raise NotMerged(f"it is not optimised as a whole ({' '.join(str(error).split())[:200]})") from error
-    return _Reader(model, optimised, constants).base()
+    return _Reader(model, optimised, initializers, own, constants).base()
 
 
 def _shown(model: Model, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
@@ -175,8 +179,17 @@ def _shown(model: Model, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto
 class _Reader:
     """Reads an optimised graph back: which node belongs to which layer, and where each value lies."""
 
-    def __init__(self, model: Model, optimised: onnx.ModelProto, constants: set[str]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        optimised: onnx.ModelProto,
+        initializers: dict[str, Array],
+        own: Mapping[str, Array],
+        constants: set[str],
+    ) -> None:
         self._model = model
+        self._initializers = initializers
+        self._own = own
         self._optimised = optimised
         self._constants = constants
         self._original = {name: node for node in model.graph.graph.node for name in node.output}
@@ -190,7 +203,7 @@ class _Reader:
         layout = {node.output[0]: node for node in nodes if _is_layout(node)}
         made = {name for node in nodes if not _is_layout(node) for name in node.output}
         made |= {entry.value for entry in self._model.inputs}
-        initializers = tensors_of(self._optimised)
+        initializers = self._initializers
         values = {name for layer in self._model.layers for name in layer.outputs}
         values |= {entry.value for entry in self._model.inputs}
         base = Base(
@@ -288,12 +301,11 @@ class _Reader:
         restored.CopyFrom(original)
         restored.input[0] = node.input[0]
         restored.output[0] = node.output[0]
-        own = tensors_of(self._model.graph)
         for name in restored.input[1:]:
-            if name and name not in own:
+            if name and name not in self._own:
                 raise NotMerged(f"the limits of '{original.name}' are computed")
             if name:
-                initializers.setdefault(name, own[name])
+                initializers.setdefault(name, self._own[name])
         return restored
 
     def _check(self, base: Base) -> None:

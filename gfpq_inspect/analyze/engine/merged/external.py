@@ -33,9 +33,54 @@ def optimiser_options(file: Path) -> onnxruntime.SessionOptions:
     return options
 
 
-def tensors_of(model: onnx.ModelProto) -> dict[str, Array]:
-    """All initializers; raw data are not copied."""
-    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+def tensors_of(model: onnx.ModelProto, known: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    """All initializers; those that are known already are not copied once more."""
+    there = known or {}
+    return {
+        tensor.name: there[tensor.name] if tensor.name in there else onnx.numpy_helper.to_array(tensor)
+        for tensor in model.graph.initializer
+    }
+
+
+def read_back(file: Path, own: Mapping[str, Array]) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """Read a model that ONNX Runtime wrote with its large arrays in a file beside it.
+
+    Args:
+        file: The model.
+        own: Arrays that were handed over; what came back unchanged is that array again.
+
+    Returns:
+        The model without its arrays, and all of them.
+    """
+    model = onnx.load_model(str(file), load_external_data=False)
+    arrays = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            arrays[tensor.name] = onnx.numpy_helper.to_array(tensor)
+            continue
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        stored = np.memmap(
+            file.with_name(place["location"]),
+            onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type),
+            "r",
+            int(place.get("offset", 0)),
+            tuple(tensor.dims),
+        )
+        same = own.get(tensor.name)
+        if same is not None and same.shape == stored.shape and same.dtype == stored.dtype and _equal(same, stored):
+            arrays[tensor.name] = same
+        else:
+            arrays[tensor.name] = np.array(stored)
+        del stored
+    del model.graph.initializer[:]
+    return model, arrays
+
+
+def _equal(one: Array, other: Array) -> bool:
+    """Bit for bit, a piece at a time: no room for a comparison of everything is needed."""
+    first, second = one.reshape(-1).view(np.uint8), other.reshape(-1).view(np.uint8)
+    step = 1 << 22
+    return all(np.array_equal(first[at : at + step], second[at : at + step]) for at in range(0, first.size, step))
 
 
 def shell_of(model: onnx.ModelProto) -> onnx.ModelProto:

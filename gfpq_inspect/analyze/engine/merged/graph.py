@@ -21,6 +21,7 @@ from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
 from gfpq_inspect.analyze.engine.merged.taps import TAP_DOMAIN, Tap
 from gfpq_inspect.analyze.engine.merged.weave import RUN_INPUT, Node, Woven
 from gfpq_inspect.analyze.engine.plan import Value
+from gfpq_inspect.analyze.engine.steps import CONVOLUTIONS, is_fed
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.quantize.kernels import SUM_FIELDS
 
@@ -93,7 +94,13 @@ class Graph:
         self._points = points
         self._samples = samples
         options = _options()
-        data, self._arrays = hand_over(_written(woven, bases, inputs), woven.initializers, options)
+        self._fed = _fed(woven)
+        model = _written(woven, bases, inputs)
+        for name, array in self._fed.items():
+            elements = helper.np_dtype_to_tensor_dtype(array.dtype)
+            model.graph.input.append(helper.make_tensor_value_info(name, elements, array.shape))
+        packed = {name: array for name, array in woven.initializers.items() if name not in self._fed}
+        data, self._arrays = hand_over(model, packed, options)
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its refusals are of many classes
@@ -156,13 +163,29 @@ class Graph:
             self._samples, room.deltas, room.sums, room.products, room.evidence, room.magnitudes, room.captures
         )
         try:
-            given: dict[str, Any] = {RUN_INPUT: np.array([number], np.int64)}
+            given: dict[str, Any] = {RUN_INPUT: np.array([number], np.int64), **self._fed}
             for (side, value), name in self._inputs.items():
                 if name in self._used:
                     given[name] = feeds[side][value]
             self._session.run([_FLAG], given)
         finally:
             _native.end_run(number)
+
+
+def _fed(woven: Woven) -> dict[str, Array]:
+    """Large matrices: packed, each would be there twice, and give other bits than in the layered engine."""
+    places: dict[str, list[tuple[str, str, int]]] = {}
+    for task in woven.tasks:
+        if isinstance(task, Node):
+            for index, read in enumerate(task.inputs):
+                if isinstance(read, str) and read in woven.initializers:
+                    places.setdefault(read, []).append((task.source.op_type, task.source.domain, index))
+    return {
+        name: np.ascontiguousarray(woven.initializers[name])
+        for name, found in places.items()
+        if all(operator not in CONVOLUTIONS for operator, _, _ in found)
+        and is_fed(found, woven.initializers[name].nbytes)
+    }
 
 
 def _evidence(numbers: NDArray[np.float64]) -> PointEvidence:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.blocked_layers import BlockedLayers
 from gfpq_inspect.analyze.engine.interface import Experiment
@@ -56,17 +59,27 @@ def shared_of(experiment: Experiment, *, blocked: bool = True) -> Shared:
     if blocked:
         try:
             bases = {
-                side: optimised_base(model, {entry.value: entry.shape for entry in model.inputs}, constants_of(model))
+                side: optimised_base(
+                    model,
+                    {entry.value: entry.shape for entry in model.inputs},
+                    constants_of(model),
+                    _known(experiment, side),
+                )
                 for side, model in experiment.models.items()
             }
             return Shared(bases, placed_weights(experiment, bases))
         except NotMerged as error:
             reason = str(error)
     try:
-        bases = {side: plain_base(model) for side, model in experiment.models.items()}
+        bases = {side: plain_base(model, _known(experiment, side)) for side, model in experiment.models.items()}
         return Shared(bases, placed_weights(experiment, bases), plain=reason)
     except NotMerged as error:
         return Shared({}, {}, refusal=str(error))
+
+
+def _known(experiment: Experiment, side: Side) -> dict[str, NDArray[Any]]:
+    """Weights that the table of weights holds as arrays already."""
+    return {entry.initializer: entry.stored for entry in experiment.weights.of(side)}
 
 
 def _check(experiment: Experiment) -> None:

@@ -50,7 +50,8 @@ def _of_layer(
     for initializer, entry in entries.items():
         if entry.own_format is not None or entry.stored.dtype != np.float32:
             raise NotMerged(f"the weights of '{layer.name}' are not float32 in GFPQ")
-        if initializer in present and np.array_equal(base.initializers[initializer], entry.stored):
+        own = base.initializers[initializer] if initializer in present else None
+        if own is not None and (own is entry.stored or np.array_equal(own, entry.stored)):
             base.initializers[initializer] = entry.stored  # one copy is enough
             found[initializer] = entry
             continue
