@@ -305,10 +305,20 @@ def notices(result: Result) -> list[str]:
 def models_text(result: Result) -> str:
     """Which networks were compared, in a clause."""
     names = [model.weights_file or model.structure_file or model.name for model in result.run.models]
-    shown = [shortened(name, NAME_WIDTH) for name in names]
+    shown = [
+        f"{'the dump ' if model.framework == 'dump' else ''}{shortened(name, NAME_WIDTH)}"
+        for name, model in zip(names, result.run.models, strict=True)
+    ]
     if len(shown) == 1:
         return f"{shown[0]} against its own {form_text(result.run)} form"
     return " against ".join(shown)
+
+
+def dump_text(result: Result) -> str:
+    """How a dump was read and matched, where one was compared; else empty."""
+    if not any(model.framework == "dump" for model in result.run.models):
+        return ""
+    return " ".join(result.run.notes)
 
 
 def form_text(run: Run) -> str:

@@ -109,6 +109,8 @@ def print_verdict(result: Result, console: Console, glyphs: Glyphs, *, verbose: 
         paragraph(console, visible(told), indent=2)
     paragraph(console, f"{story.models_text(result)}; {visible(result.run.inputs.description)}.", indent=2)
     paragraph(console, f"Judged: {visible(story.judged_text(result))}; {visible(result.run.calibration)}.", indent=2)
+    if dump := story.dump_text(result):
+        paragraph(console, f"Dump: {visible(dump)}", indent=2)
     notices = story.notices(result)
     if notices:
         emit(console)
