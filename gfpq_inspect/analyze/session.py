@@ -9,7 +9,7 @@ from typing import Any
 from gfpq_inspect import __version__
 from gfpq_inspect.analyze.assemble import Collected, coverage_of, layer_rows
 from gfpq_inspect.analyze.batches import Feeder, batch_size, first_sample, stacking_holds
-from gfpq_inspect.analyze.calibrating import Calibrated, calibration_record, is_apart
+from gfpq_inspect.analyze.calibrating import Calibrated, calibration_record, is_apart, own_points_text
 from gfpq_inspect.analyze.checkpoint import Checkpoint
 from gfpq_inspect.analyze.custom_metrics import CustomMeasurer, CustomScores
 from gfpq_inspect.analyze.details import layer_details, with_evidence
@@ -402,7 +402,7 @@ class _Session:
         notes = list(setup.pairing.notes) if setup.pairing is not None else []
         notes += request.dump.notes if request.dump is not None else ()
         notes += [
-            f"The {side.value} model is quantized at its own Quant layers."
+            own_points_text(setup.experiment, side, calibrated)
             for side, model in self._models.items()
             if self._format is not None and has_quant_layers(model) and not model.quantizes_itself
         ]
