@@ -66,7 +66,9 @@ def compare(
         keep.finished()
     if opened is not None:
         models = {"first": first, "second": comparison.second or first}
-        return close_gate(opened, judged, result, models, force=files.force, quiet=quiet, verbose=verbose)
+        return close_gate(
+            opened, judged, result, models, force=files.force, quiet=quiet, verbose=verbose, advice=keep.advice
+        )
     if result.judgement.partial:
         complain(f"interrupted: the report covers what was seen so far{keep.advice}")
         return EXIT_INTERRUPTED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,10 +11,13 @@ import typer
 
 from gfpq_inspect.cli.compare import compare_and_write
 from gfpq_inspect.cli.comparison_options import ComparisonArguments, files_read
+from gfpq_inspect.cli.configured import configured_arguments, option_names
 from gfpq_inspect.cli.gate_options import GateArguments, close_gate, open_gate
+from gfpq_inspect.cli.long_run_options import Kept, ResumeArguments, kept
 from gfpq_inspect.cli.option_groups import with_option_groups
 from gfpq_inspect.cli.report_files import ReportFiles, check_outputs, write_reports
 from gfpq_inspect.errors import UsageError
+from gfpq_inspect.text import visible
 
 if TYPE_CHECKING:
     from gfpq_inspect.gate.settings import GateSettings
@@ -34,6 +39,7 @@ def gate(
     comparison: ComparisonArguments,
     files: ReportFiles,
     judged: GateArguments,
+    resumed: ResumeArguments,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors and what CI reads.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every check.")] = False,
 ) -> int:
@@ -46,8 +52,6 @@ def gate(
 
     Example: gfpq-inspect gate result.json --config limits.toml --junit gate.xml
     """
-    from gfpq_inspect.cli.configured import configured_arguments  # noqa: PLC0415  (imported when the command runs)
-
     opened = open_gate(judged)
     explicit = [name for name in context.params if _is_typed(context, name)]
     saved = first is not None and _is_saved(first)
@@ -56,6 +60,10 @@ def gate(
         raise UsageError(
             f"nothing to judge: name the networks or a result, or set compare.float in {opened.settings.source}"
         )
+    if saved:
+        _refuse_for_saved(explicit)
+    keep = Kept() if saved else kept(resumed, files.paths, force=files.force)
+    files = replace(files, force=files.force or keep.goes_on)
     read = [*files_read(first, comparison), *opened.files_read]
     check_outputs([*files.paths, *judged.outputs.values()], overwrite=files.force, read=read)
     if saved:
@@ -65,13 +73,31 @@ def gate(
         result, models = read_result(first), _configured_models(opened.settings)
         written = write_reports(result, files, timing=not comparison.no_timing)
     else:
-        result, written = compare_and_write(first, comparison, files, quiet=quiet)
+        result, written = compare_and_write(first, comparison, files, quiet=quiet, keep=keep)
+        if not result.judgement.partial:
+            keep.finished()
         models = {"first": first, "second": comparison.second or first}
-    code = close_gate(opened, judged, result, models, force=files.force, quiet=quiet, verbose=verbose)
+    code = close_gate(
+        opened, judged, result, models, force=files.force, quiet=quiet, verbose=verbose, advice=keep.advice
+    )
     if not quiet:
         for path in written:
-            print(f"  wrote {path}")
+            print(f"  wrote {visible(str(path))}")
     return code
+
+
+def _refuse_for_saved(explicit: Sequence[str]) -> None:
+    """Refuse options that say how to compare where the comparison was run before.
+
+    Raises:
+        UsageError: There is one.
+    """
+    idle = {entry.name for group in (ComparisonArguments, ResumeArguments) for entry in fields(group)} - {"no_timing"}
+    for name in explicit:
+        if name in idle:
+            option = next((key for key, field in option_names().items() if field == name), name)
+            what = "a second network" if name == "second" else f"--{option}"
+            raise UsageError(f"a saved result is judged as it was run: {what} has no meaning with it; leave it out")
 
 
 def _is_saved(path: Path) -> bool:

@@ -109,6 +109,7 @@ def close_gate(
     force: bool,
     quiet: bool,
     verbose: bool,
+    advice: str = "",
 ) -> int:
     """Judge a result, write the verdict in every form that was asked for, and print it.
 
@@ -120,6 +121,7 @@ def close_gate(
         force: Replace output files that exist.
         quiet: Print nothing but errors.
         verbose: Print every check.
+        advice: How to go on with an interrupted run, for the end of a sentence.
 
     Returns:
         The exit code.
@@ -144,7 +146,7 @@ def close_gate(
         notes.append(f"wrote {path}")
     _show(report, places, given, notes, quiet=quiet, verbose=verbose)
     if result.judgement.partial:
-        complain("interrupted: the gate saw only a part of the samples")
+        complain(f"interrupted: the gate saw only a part of the samples{advice}")
         return EXIT_INTERRUPTED
     return EXIT_PASS if report.passed else EXIT_GATE_FAILED
 

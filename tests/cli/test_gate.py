@@ -252,6 +252,23 @@ def test_reports_are_not_replaced_unasked(project: Path, saved: dict[str, Path])
     assert run(project, "gate", saved["good"], "--junit", "a", "--sarif", "a").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--bits", "16"], "--bits"),
+        (["--samples", "4"], "--samples"),
+        (["--resume"], "--resume"),
+        (["x"], "second network"),
+    ],
+)
+def test_a_saved_result_cannot_be_run_otherwise(
+    words: list[str], told: str, project: Path, saved: dict[str, Path]
+) -> None:
+    done = run(project, "gate", saved["good"], *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
 def test_nothing_that_is_read_is_replaced(project: Path, saved: dict[str, Path]) -> None:
     (project / "r.json").write_bytes(saved["good"].read_bytes())
     for words in (["r.json", "--json", "r.json"], ["r.json", "--junit", "gfpq-inspect.toml"],
