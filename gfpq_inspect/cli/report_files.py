@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,11 +119,24 @@ def write_reports(
             write_atomically(path, make(), overwrite=files.force)
             written.append(path)
         except UserError as error:
-            failed.append(error)
+            failed.append(str(error))
+            if path == files.json_file and _write_core(result, path, files.force, timing=timing):
+                written.append(path)
+                failed[-1] += f"; written without the evidence of layers, marked partial: {path}"
     if failed:
-        kept = f"\nWritten were: {', '.join(map(str, written))}." if written else ""
-        raise OutputError("\n".join(map(str, failed)) + kept) from failed[0]
+        kept = [f"Written were: {', '.join(map(str, written))}."] if written else []
+        raise OutputError("\n".join([*failed, *kept]))
     return written
+
+
+def _write_core(result: Result, path: Path, overwrite: bool, *, timing: bool) -> bool:
+    """Write the result without the evidence of single layers; whether that found room."""
+    core = replace(result, details={}, judgement=replace(result.judgement, partial=True))
+    try:
+        write_atomically(path, renderer("json", timing=timing)(core), overwrite=overwrite)
+    except UserError:
+        return False
+    return True
 
 
 def renderer(kind: str, *, timing: bool) -> Callable[[Result], str]:

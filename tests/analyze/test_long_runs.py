@@ -53,12 +53,12 @@ class Stopping:
     def note(self, text: str) -> None:
         pass
 
-    def phase(self, name: str, total: int) -> None:
+    def phase(self, name: str, _total: int) -> None:
         self.now = name
         if name == self.wanted and not self.after:
             raise KeyboardInterrupt
 
-    def advance(self, count: int, current: str) -> None:
+    def advance(self, count: int, _current: str) -> None:
         if self.now == self.wanted:
             self.after -= count
             if self.after <= 0:
@@ -69,11 +69,12 @@ class Stopping:
 PHASES = [("calibrating", 9), ("measuring", 0), ("measuring", 300), ("looking for causes", 0)]
 
 
-@pytest.mark.parametrize(("phase", "after"), PHASES)
+@pytest.mark.parametrize("stop", PHASES, ids=lambda stop: f"{stop[0]} {stop[1]}")
 @pytest.mark.parametrize("options", [{}, {"coefficients": "sample"}, {"workers": 1}], ids=["set", "sample", "alone"])
 def test_a_stopped_run_goes_on_to_the_same_bytes(
-    network: Model, tuned: Model, tmp_path: Path, phase: str, after: int, options: dict[str, Any]
+    network: Model, tuned: Model, tmp_path: Path, stop: tuple[str, int], options: dict[str, Any]
 ) -> None:
+    phase, after = stop
     if options.get("coefficients") == "sample" and phase == "calibrating":
         return
     request = request_of(network, second=tuned, **options)
@@ -213,10 +214,10 @@ class Counting:
     def note(self, text: str) -> None:
         pass
 
-    def phase(self, name: str, total: int) -> None:
+    def phase(self, name: str, _total: int) -> None:
         self.now = name
 
-    def advance(self, count: int, current: str) -> None:
+    def advance(self, count: int, _current: str) -> None:
         self.done[self.now] = self.done.get(self.now, 0) + count
 
 
@@ -270,7 +271,7 @@ def test_a_cache_that_cannot_be_written(network: Model, tmp_path: Path) -> None:
 
 def test_metrics_of_the_callers_own_keep_the_cache_out(network: Model, tmp_path: Path) -> None:
     told: list[str] = []
-    metrics = {"largest": lambda outputs, sample: float(outputs["prob"].max())}
+    metrics = {"largest": lambda outputs, _: float(outputs["prob"].max())}
     request = request_of(network, task_metrics=metrics, cache=tmp_path / "cache", warn=told.append)
     assert compare_networks(request).task is not None
     assert told == ["The cache is not used: metrics of the caller's own must see every sample."]
