@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import onnx
 from onnx import helper, numpy_helper
 
-from gfpq_inspect.analyze.engine.merged.base import BLOCKED_DOMAIN, Base
+from gfpq_inspect.analyze.engine.handed_over import BLOCKED_DOMAIN
+from gfpq_inspect.analyze.engine.merged.base import Base
 from gfpq_inspect.analyze.weights import QuantizedWeight
 from gfpq_inspect.models.model import Layer
 

@@ -18,7 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.blocked_layers import BlockedLayers
-from gfpq_inspect.analyze.engine.merged.base import BLOCKED_DOMAIN
+from gfpq_inspect.analyze.engine.handed_over import BLOCKED_DOMAIN, MATRIX_PRODUCTS, is_fed
 from gfpq_inspect.analyze.engine.subgraph import Segment, model_of, segments_of, type_from_text
 from gfpq_inspect.analyze.lanes import Side, Weights
 from gfpq_inspect.analyze.weights import QuantizedWeight
@@ -29,13 +29,6 @@ from gfpq_inspect.models.onnx.names import names_read
 
 Array = NDArray[Any]
 
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-"""Operators whose weights are handed over at run time whatever their size."""
-_MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
-
-# A matrix inside a session is packed, which is fast for batches and gives a sample the same bits in any batch, but
-# costs two further copies a variant; larger ones are fed like convolution weights, and samples then run one by one.
-_LARGEST_PACKED_BYTES = 8 << 20
 
 # Operators whose kernels give a sample the same bits alone and in a batch: moves of data, single correctly rounded
 # operations, and kernels that work through a batch sample by sample. Others (vectorised logarithms, whose last few
@@ -188,7 +181,7 @@ def _batch_safe(part: Part) -> bool:
             continue  # its kernels go through a batch sample by sample
         if node.domain not in ("", "ai.onnx"):
             return False
-        if node.op_type in _MATRIX_PRODUCTS and any(name in packed for name in node.input[:2]):
+        if node.op_type in MATRIX_PRODUCTS and any(name in packed for name in node.input[:2]):
             continue
         if node.op_type not in BATCH_SAFE_OPERATORS:
             return False
@@ -344,23 +337,6 @@ def _readers(layers: Sequence[Layer], nodes: Mapping[str, onnx.NodeProto]) -> di
             for name in names_read(nodes[node]):
                 readers.setdefault(name, set()).add(layer.key)
     return readers
-
-
-def is_fed(places: Sequence[tuple[str, str, int]], size: int) -> bool:
-    """Whether an initializer is handed over at run time instead of being packed inside a session.
-
-    Args:
-        places: Operator, domain and place among the inputs of every node that reads it.
-        size: Its bytes.
-    """
-    return bool(places) and all(
-        domain in ("", "ai.onnx", BLOCKED_DOMAIN)
-        and (
-            (operator in CONVOLUTIONS and index == 1)
-            or (operator in _MATRIX_PRODUCTS and index <= 1 and size > _LARGEST_PACKED_BYTES)
-        )
-        for operator, domain, index in places
-    )
 
 
 def _is_fed(name: str, segment: Segment, size: int) -> bool:

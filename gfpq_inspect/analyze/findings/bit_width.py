@@ -10,6 +10,9 @@ from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.quantize import kernels
 from gfpq_inspect.quantize.kernels import FloatArray
 
+_START = 1 << 16
+"""Values that are looked at before all are."""
+
 _FEW = 3
 """A tensor of fewer different magnitudes may lie on any grid by chance."""
 
@@ -19,7 +22,9 @@ def stored_width(array: FloatArray) -> int | None:
 
     Every value of the 8-bit grid lies on the 16-bit grid too, so the coarser one is tried first.
     """
-    if np.unique(np.abs(array[array != 0])).size < _FEW:
+    start = array.reshape(-1)[:_START]
+    # Sorting all of a large matrix only to learn that it holds more than a few values takes seconds and gigabytes.
+    if np.unique(np.abs(start[start != 0])).size < _FEW and np.unique(np.abs(array[array != 0])).size < _FEW:
         return None
     return next((bits for bits in (8, 16) if kernels.on_grid(array, bits)), None)
 

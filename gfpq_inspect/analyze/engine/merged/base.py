@@ -20,6 +20,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 
+from gfpq_inspect.analyze.engine.handed_over import BLOCKED_DOMAIN, MATRIX_PRODUCTS, is_fed
 from gfpq_inspect.analyze.engine.merged.external import hand_over, optimiser_options, read_back, shell_of, tensors_of
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
 from gfpq_inspect.models.model import CUSTOM_DOMAIN, Layer, Model
@@ -27,7 +28,6 @@ from gfpq_inspect.models.onnx.names import subgraphs_of
 
 Array = NDArray[Any]
 
-BLOCKED_DOMAIN = "com.microsoft.nchwc"
 _LAYOUT = ("ReorderInput", "ReorderOutput")
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -146,14 +146,33 @@ def optimised_base(
         file = Path(folder) / "optimised.onnx"
         options = optimiser_options(file)
         own = tensors_of(model.graph, known)
-        data, kept = hand_over(shown, own, options)
+        large = _large_matrices(shown, own)
+        for name in large:  # nothing is gained by showing them, and much memory lost
+            elements = helper.np_dtype_to_tensor_dtype(own[name].dtype)
+            shown.graph.input.append(helper.make_tensor_value_info(name, elements, own[name].shape))
+        data, kept = hand_over(shown, {name: own[name] for name in own if name not in large}, options)
         try:
             onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             del kept, options  # only now: the session reads the arrays where they are
             optimised, initializers = read_back(file, own)
+            initializers.update((name, own[name]) for name in large)
         except Exception as error:  # its refusals are of many classes
             raise NotMerged(f"it is not optimised as a whole ({' '.join(str(error).split())[:200]})") from error
     return _Reader(model, optimised, initializers, own, constants).base()
+
+
+def _large_matrices(shown: onnx.ModelProto, own: Mapping[str, Array]) -> set[str]:
+    """Matrices that are handed over at run time."""
+    places: dict[str, list[tuple[str, str, int]]] = {}
+    for node in shown.graph.node:
+        for index, name in enumerate(node.input):
+            if name in own:
+                places.setdefault(name, []).append((node.op_type, node.domain, index))
+    return {
+        name
+        for name, found in places.items()
+        if all(operator in MATRIX_PRODUCTS for operator, _, _ in found) and is_fed(found, own[name].nbytes)
+    }
 
 
 def _shown(model: Model, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from gfpq_inspect import _native
+from gfpq_inspect.analyze.engine.handed_over import CONVOLUTIONS, is_fed
 from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Feeds, Measurement, PointEvidence
 from gfpq_inspect.analyze.engine.merged.base import Base
 from gfpq_inspect.analyze.engine.merged.external import hand_over
@@ -21,7 +22,6 @@ from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
 from gfpq_inspect.analyze.engine.merged.taps import TAP_DOMAIN, Tap
 from gfpq_inspect.analyze.engine.merged.weave import RUN_INPUT, Node, Woven
 from gfpq_inspect.analyze.engine.plan import Value
-from gfpq_inspect.analyze.engine.steps import CONVOLUTIONS, is_fed
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.quantize.kernels import SUM_FIELDS
 
