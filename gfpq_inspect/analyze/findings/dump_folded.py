@@ -8,7 +8,10 @@ from gfpq_inspect.analyze.channels import by_channel
 from gfpq_inspect.analyze.dumps.views import GOOD, View, views
 from gfpq_inspect.analyze.findings.case import Case, layers_text
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
+from gfpq_inspect.models.model import LayerKind
+from gfpq_inspect.models.pair import canonical_type
 
+_AFFINE = frozenset({"BatchNorm", "BN", "Scale", "Bias"})
 _EXPLAINED = 0.995
 _FEWEST = 8
 _SAME_GAIN = 0.1
@@ -19,7 +22,10 @@ def run(case: Case) -> Outcome:
     if case.dump is None:
         return not_applicable("a dump")
     rows: list[tuple[Cell, ...]] = []
+    near = _near_affine(case) if case.dump.match is not None else None
     for view in views(case):
+        if near is not None and view.row not in near:
+            continue
         fitted = _channels(view) if view.cosine < GOOD or abs(view.fit.gain - 1) > _SAME_GAIN else None
         if fitted is not None:
             rows.append((view.row, view.reading.tensor.name, view.cosine, *fitted))
@@ -32,6 +38,17 @@ def run(case: Case) -> Outcome:
     )
     columns = ("layer", "tensor of the dump", "cosine", "explained", "lowest gain", "highest gain")
     return found("error", measured, layers=[str(row[0]) for row in rows], columns=columns, rows=rows)
+
+
+def _near_affine(case: Case) -> set[str]:
+    """Rows of layers that scale and shift channels, of what they read, and of what reads them."""
+    rows = set()
+    makers = {value: layer for layer in case.first.layers for value in layer.outputs}
+    for layer in case.first.layers:
+        around = [layer, *(makers[value] for value in layer.inputs if value in makers)]
+        if layer.kind is not LayerKind.INPUT and any(canonical_type(one) in _AFFINE for one in around):
+            rows |= {case.row_key_of_first(one.key) for one in around if one.kind is not LayerKind.INPUT}
+    return rows
 
 
 def _channels(view: View) -> tuple[float, float, float] | None:
@@ -64,7 +81,7 @@ CHECK = Check(
     remedy="Compare the folded network (--fold), or dump the tensor behind BatchNorm and Scale.",
     how=(
         "Least squares of a gain and an offset for each channel of tensors below a cosine of 0.98; they must explain "
-        "99.5 % of the energy with gains that differ between channels."
+        "99.5 % of the energy with gains that differ between channels, beside a layer that scales them."
     ),
     run=run,
 )

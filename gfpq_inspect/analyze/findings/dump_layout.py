@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gfpq_inspect.analyze.dumps.views import GOOD, View, views
 from gfpq_inspect.analyze.findings.case import Case, layers_text
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
+from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.inputs.dumps.layout import squeezed
 from gfpq_inspect.inputs.dumps.values import cosine
 
@@ -18,6 +19,7 @@ Array = NDArray[Any]
 
 _SURE = 0.99
 _BETTER = 0.02
+_REVERSED = "with its channels in reverse order"
 
 
 def run(case: Case) -> Outcome:
@@ -26,11 +28,14 @@ def run(case: Case) -> Outcome:
         return not_applicable("a dump")
     seen = views(case)
     rows: list[tuple[Cell, ...]] = []
+    fed = {case.value_rows.get((Side.FIRST, entry.value)) for entry in case.first.inputs}
     for view in seen:
         own = view.cosine
         if own >= GOOD:
             continue
-        best = max(((cosine(view.reference, other), how) for how, other in _orders(view)), default=None)
+        # Images in another channel order are fed wrongly, not stored wrongly: see the check of the input.
+        orders = [entry for entry in _orders(view) if entry[0] != _REVERSED or view.row not in fed]
+        best = max(((cosine(view.reference, other), how) for how, other in orders), default=None)
         if best is not None and best[0] >= _SURE and best[0] > own + _BETTER:
             rows.append((view.row, view.reading.tensor.name, own, best[1], best[0]))
     if not rows:
@@ -58,7 +63,7 @@ def _orders(view: View) -> Iterator[tuple[str, Array]]:
     yield "with height and width exchanged", flat.reshape(channels, width, height).transpose(0, 2, 1)
     yield "read as NHWC", flat.reshape(height, width, channels).transpose(2, 0, 1)
     yield "read as NWHC", flat.reshape(width, height, channels).transpose(2, 1, 0)
-    yield "with its channels in reverse order", values[:, ::-1]
+    yield _REVERSED, values[:, ::-1]
     yield "upside down", values[:, :, ::-1]
     yield "mirrored", values[:, :, :, ::-1]
 

@@ -236,7 +236,9 @@ def _tensors(samples: Mapping[str, Sequence[_Found]], store: ValueStore) -> Iter
     for key in sorted(every, key=lambda key: (natural(key[0]), key[1] != Role.OUTPUT, key[2])):
         said = every[key].file_name
         if said.role is Role.PARAMETER:
-            yield DumpTensor(f"{key[0]} ({every[key].path.name})", said, (StoredTensor(every[key].where, None),))
+            weight = said.port == 0 and said.encoding is Encoding.FLOAT_TEXT
+            one = _read(every[key], store) if weight else StoredTensor(every[key].where, None)
+            yield DumpTensor(f"{key[0]} ({every[key].path.name})", said, (one,))
             continue
         plain = said.tool == "numpy" and _is_plain(every[key], key)
         name = key[0] if plain else f"{key[0]}_{key[1]}{key[2]}"

@@ -40,7 +40,7 @@ class FileName:
     Attributes:
         layer: Layer (or blob) as the file calls it; empty where the file only numbers layers.
         role: What the tensor is.
-        port: Which of the layer's outputs or inputs.
+        port: Which of the layer's outputs or inputs; of parameters 0 the weight, 1 the bias.
         shape: (C, H, W) as the name states it, or None.
         encoding: How values are written.
         tool: 'mapper', 'board', 'caffe', 'numpy' or 'text': whose naming this is.
@@ -99,7 +99,7 @@ def parse_file_name(name: str) -> FileName | None:
     lower = name.lower()
     if (found := _PARAMETER.match(lower)) is not None:
         layer = name[: len(found["layer"])]
-        return FileName(layer, Role.PARAMETER, 0, None, _parameter_encoding(lower), "mapper")
+        return FileName(layer, Role.PARAMETER, int("bias" in lower), None, _parameter_encoding(lower), "mapper")
     for ending, encoding, tool in _ENDINGS:
         if lower.endswith(ending) and len(name) > len(ending):
             return parse_stem(name[: -len(ending)], encoding, tool)

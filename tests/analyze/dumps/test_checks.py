@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
 from gfpq_inspect.analyze.findings.registry import DUMP_CHECKS
 from gfpq_inspect.analyze.result import Result, Verdict
@@ -310,3 +311,91 @@ def test_damaged_files_are_named(digits: Digits, tmp_path: Path, damage: Callabl
     assert not result.judgement.good
     assert sum(entry.reason == "" or entry.partner is not None for entry in result.layers) >= 12
     shutil.rmtree(dump)
+
+
+def weights(digits: Digits, folder: Path, change: Callable[[str, network.Array], network.Array]) -> Path:
+    """Dequantized weights beside the outputs, as the mapper writes them."""
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in digits.model.graph.graph.initializer}
+    for layer in digits.model.layers:
+        for name in layer.quantization.weights if layer.quantization is not None else ():
+            values = change(layer.key, tensors[name])
+            (folder / f"{layer.name}_weight-anti.float").write_text(writers.float_lines(network.rounded(values)))
+            (folder / f"{layer.name}_weight.hex").write_text("7f\n")
+            (folder / f"{layer.name}_bias.hex").write_text("0\n")
+    return folder
+
+
+def test_weights(digits: Digits, tmp_path: Path) -> None:
+    dump = digits.mapper(tmp_path)
+    healthy = digits.compare(digits.path, weights(digits, dump, lambda _, array: array), digits.one)
+    assert finding(healthy, "dump-weights").severity == "passed"
+    assert (
+        "weights of the dump are the network's, quantized; 100.0 % are equal"
+        in finding(healthy, "dump-weights").measured
+    )
+    assert told(healthy) == {}
+    assert any("files of parameters were not compared" in note for note in healthy.run.notes)
+    generator = np.random.default_rng(1)
+    other = weights(
+        digits,
+        dump,
+        lambda key, array: generator.permutation(array.ravel()).reshape(array.shape) if key == "conv3" else array,
+    )
+    found = finding(digits.compare(digits.path, other, digits.one), "dump-weights")
+    assert found.severity == "error"
+    assert found.layers == ("conv3",)
+    factors = np.exp(generator.standard_normal(512)).astype(np.float32)
+    folded = weights(digits, dump, lambda _, array: array * factors[: len(array)].reshape(-1, *[1] * (array.ndim - 1)))
+    found = finding(digits.compare(digits.path, folded, digits.one), "dump-weights")
+    assert found.severity == "note"
+    assert "--fold" in found.remedy
+
+
+def colour_network(folder: Path) -> tuple[Path, network.Array, Callable[[network.Array], dict[str, network.Array]]]:
+    """A network of colour images, a picture with three different channels, and what the network makes of one."""
+    maker = GraphMaker(seed=2, batch=1)
+    maker.input("data", 3, 16, 16)
+    maker.conv("data", "conv1", (3, 8))
+    maker.node("Relu", ["conv1"], "relu1")
+    maker.conv("relu1", "conv2", (8, 8))
+    model = maker.build(folder, "conv2")
+    ramp = np.linspace(0, 255, 256).reshape(16, 16)
+    picture = np.stack([ramp, 255 - ramp.T, 40 + 0.2 * ramp])[None].astype(np.float32)
+    np.save(folder / "picture.npy", picture)
+    return folder / "net.onnx", picture, lambda image: network.float_tensors(model, image)
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_channels_in_another_order(digits: Digits, tmp_path: Path, quantized: bool) -> None:
+    path, picture, tensors = colour_network(tmp_path)
+    values = tensors(picture[:, ::-1].copy())
+    dump = tmp_path / "d"
+    dump.mkdir()
+    for name in ("conv1", "relu1", "conv2"):
+        writers.write_mapper_output(dump, name, values[name])
+    if quantized:
+        writers.write_mapper_input(dump, "conv1", values["data"])
+    else:
+        writers.write_caffe(dump, "data", values["data"])
+    result = digits.compare(path, dump, str(tmp_path / "picture.npy"))
+    found = finding(result, "dump-input")
+    assert found.severity == "error"
+    assert found.title == "The dump was made of images in another channel order"
+    assert "(2, 1, 0)" in found.measured
+    assert not result.judgement.good
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_mean_of_each_channel(digits: Digits, tmp_path: Path, quantized: bool) -> None:
+    path, picture, tensors = colour_network(tmp_path)
+    values = tensors(picture - np.array([104, 117, 123], np.float32).reshape(1, 3, 1, 1))
+    dump = tmp_path / "d"
+    dump.mkdir()
+    if quantized:
+        writers.write_mapper_input(dump, "conv1", values["data"])
+        writers.write_mapper_output(dump, "conv1", values["conv1"])
+    else:
+        writers.write_npy(dump, {name: values[name] for name in ("data", "conv1")})
+    found = finding(digits.compare(path, dump, str(tmp_path / "picture.npy")), "dump-input")
+    assert found.severity == "error"
+    assert found.title == "The dump's input has another mean in each channel" or "shifted" in found.measured
