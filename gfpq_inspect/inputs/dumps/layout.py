@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from gfpq_inspect.inputs.dumps.names import Encoding, FileName, Role
 
 Shape = tuple[int, ...]
+
+_TRANSPOSED = "read as transposed, as nnie_mapper writes results of inner products"
 
 _STRIDES = (4, 8, 16, 32)
 """Rows of 32-bit values that end on 16, 32, 64 or 128 bytes."""
@@ -29,6 +31,7 @@ class Layout:
         axes: Order in which the stored axes make the wanted ones; None for theirs.
         shape: Shape of one sample as the network has it, batch axis included.
         how: What had to be done, one clause; empty where nothing.
+        samples_last: The samples lie beside one another, value by value, instead of one after another.
     """
 
     samples: int
@@ -37,6 +40,7 @@ class Layout:
     axes: tuple[int, ...] | None
     shape: Shape
     how: str = ""
+    samples_last: bool = False
 
     def apply(self, values: NDArray[Any]) -> NDArray[Any]:
         """All samples as the network has them, [samples * shape[0], ...]; a view where possible."""
@@ -77,11 +81,14 @@ def layouts_of(values: Shape, said: FileName, wanted: Shape, layer_type: str, *,
     matrix = squeezed(wanted)
     results = said.tool == "mapper" and said.role is Role.OUTPUT and layer_type in ("InnerProduct", "Gemm", "MatMul")
     if results and len(matrix) == 2 and math.prod(values) == math.prod(wanted):
-        how = "read as transposed, as nnie_mapper writes results of inner products"
+        how = _TRANSPOSED
         found.insert(0, Layout(1, matrix[::-1], None, (1, 0), wanted, how))
-    unique: dict[tuple[int, Shape, int | None, tuple[int, ...] | None], Layout] = {}
+    elif results and found and found[0].samples > 1:
+        how = f"{found[0].samples} samples, {_TRANSPOSED}"
+        found.insert(0, replace(found[0], how=how, samples_last=True))
+    unique: dict[object, Layout] = {}
     for entry in found:
-        unique.setdefault((entry.samples, entry.stored, entry.width, entry.axes), entry)
+        unique.setdefault((entry.samples, entry.stored, entry.width, entry.axes, entry.samples_last), entry)
     return list(unique.values())
 
 

@@ -49,7 +49,8 @@ class Reading:
         values = stored.values
         if not by_folder and self.layout.samples > 1:
             size = math.prod(self.layout.stored)
-            values = values.reshape(-1)[index * size : (index + 1) * size]
+            flat = values.reshape(-1)
+            values = flat[index :: self.layout.samples] if self.layout.samples_last else flat[index * size :][:size]
         single = Layout(1, self.layout.stored, self.layout.width, self.layout.axes, self.layout.shape)
         if self.delta is not None:
             values = decoded(np.ascontiguousarray(values), self.delta)

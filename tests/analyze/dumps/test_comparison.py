@@ -301,3 +301,22 @@ def test_a_mapper_configuration_feeds_what_the_mapper_dumped(digits: Digits, tmp
     digits.caffe(tmp_path / "d", network.float_tensors(digits.model, fed))
     result = digits.compare(digits.path, tmp_path / "d", str(tmp_path / "net.cfg"))
     assert "255/256" in finding(result, "dump-input").measured or "256/255" in finding(result, "dump-input").measured
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_results_of_inner_products_of_several_images(digits: Digits, tmp_path: Path, transposed: bool) -> None:
+    stacks: dict[str, list[network.Array]] = {}
+    for image in digits.images:
+        for name, array in network.blobs(digits.model, network.chip_tensors(digits.model, image)).items():
+            stacks.setdefault(name, []).append(array)
+    for name, arrays in stacks.items():
+        whole = np.concatenate(arrays)
+        path = writers.write_mapper_output(tmp_path, name, whole)
+        if name == "fc" and transposed:
+            path.write_text(writers.fixed_point_lines(whole.T))
+    result = digits.compare(digits.path, tmp_path, digits.four)
+    assert result.run.inputs.sample_count == 4
+    assert (row(result, "fc").scores["total"].cosine or 0) > 0.99
+    assert row(result, "fc").reason.startswith(
+        "4 samples, read as transposed" if transposed else "4 samples, one after"
+    )
