@@ -29,6 +29,11 @@ BETWEEN = {
     "further down": simple("bn", "BatchNorm", "conv", "bn")
     + simple("drop", "Dropout", "bn", "d")
     + simple("scale", "Scale", "d", "scale", SCALE),
+    "of a fork that scales at test": simple(
+        "drop", "Dropout", "conv", "d", "dropout_param { dropout_ratio: 0.3 scale_train: false }"
+    )
+    + simple("bn", "BatchNorm", "d", "bn")
+    + simple("scale", "Scale", "bn", "scale", SCALE),
     "split": simple("drop", "Split", "conv", "d")
     + simple("bn", "BatchNorm", "d", "bn")
     + simple("scale", "Scale", "bn", "scale", SCALE),
@@ -59,6 +64,10 @@ def test_files(tmp_path: Path, between: str) -> None:
 
 def test_behind_the_last_step_it_stays(tmp_path: Path) -> None:
     net = HEAD + simple("bn", "BatchNorm", "conv", "conv") + simple("drop", "Dropout", "conv", "conv")
+    done = folded(build(tmp_path, net, {"conv": BLOBS["conv"], "bn": BLOBS["bn"]}))
+    assert [layer.key for layer in done.model.layers] == ["data", "conv", "drop"]
+    net = HEAD + simple("bn", "BatchNorm", "conv", "conv")
+    net += simple("drop", "Dropout", "conv", "d", "dropout_param { scale_train: false }")
     done = folded(build(tmp_path, net, {"conv": BLOBS["conv"], "bn": BLOBS["bn"]}))
     assert [layer.key for layer in done.model.layers] == ["data", "conv", "drop"]
     net = HEAD + simple("drop", "Dropout", "conv", "conv") + simple("relu", "ReLU", "conv", "conv")

@@ -28,8 +28,9 @@ class _Chain:
         affine: What the units compute together.
         value: What the last of them makes.
         units: The units, what hands values on among them.
-        steps: How many of them there are up to the last one that computes something.
+        steps: How many of them there are up to the last one that is to be folded.
         end: What that one makes.
+        folded: What they compute together up to that one.
     """
 
     affine: Affine
@@ -37,6 +38,7 @@ class _Chain:
     units: list[Unit] = field(default_factory=list)
     steps: int = 0
     end: str = ""
+    folded: Affine | None = None
 
 
 def fold_graph(
@@ -89,10 +91,10 @@ class _Folder:
         while self._extend(chain, base, channels):
             pass
         folded = chain.units[: chain.steps]
-        if not folded or (node.op_type == "MatMul" and all(self._only_adds(unit) for unit in folded)):
+        if chain.folded is None or (node.op_type == "MatMul" and all(self._only_adds(unit) for unit in folded)):
             return None
         try:
-            return self._rewriter.fold(base, weight, chain.affine, chain.end, folded)
+            return self._rewriter.fold(base, weight, chain.folded, chain.end, folded)
         except NotAffineError as reason:
             for unit in folded:
                 self._reasons[unit.key] = str(reason)
@@ -125,7 +127,7 @@ class _Folder:
         chain.affine, chain.value = affine, value
         chain.units.append(unit)
         if unit.is_step:
-            chain.steps, chain.end = len(chain.units), value
+            chain.steps, chain.end, chain.folded = len(chain.units), value, affine
         return True
 
     def _has_channel_operand(self, unit: Unit, channels: int) -> bool:
@@ -137,7 +139,8 @@ class _Folder:
         """Return a chain's function with a unit added, and the unit's output."""
         if unit.refusal:
             raise NotAffineError(unit.refusal)
-        return (chain.affine, self._passed(unit)) if unit.is_pass else self._affine_of(unit, chain, channels)
+        hands_on = unit.is_pass and is_pass(self._facts.graph, unit.nodes)
+        return (chain.affine, self._passed(unit)) if hands_on else self._affine_of(unit, chain, channels)
 
     def _passed(self, unit: Unit) -> str:
         """The one value that a unit hands on."""

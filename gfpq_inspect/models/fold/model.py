@@ -114,7 +114,8 @@ def _unit(graph: onnx.GraphProto, layer: Layer, nodes: tuple[int, ...], *, caffe
     computes = layer.kind is LayerKind.COMPUTE
     if caffe:
         is_base = computes and bases > 0 and layer.type in CAFFE_BASE_TYPES
-        passes = layer.type in CAFFE_PASS_TYPES and is_pass(graph, nodes)
+        scales = layer.type == "Dropout" and operators == ["Mul"]  # forks that do not scale while training
+        passes = layer.type in CAFFE_PASS_TYPES and (is_pass(graph, nodes) or scales)
         return Unit(layer.key, layer.type, nodes, is_base, computes and layer.type in CAFFE_STEP_TYPES, passes)
     kind = operators[0] if len(operators) == 1 else layer.type
     return _onnx_unit(graph, layer.key, kind, nodes, bases == 1)
