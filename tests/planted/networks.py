@@ -72,6 +72,27 @@ SHARED: Mapping[str, Network] = {
         PHOTOGRAPHS,
         InputOptions(mean=127.0, scale=1 / 128, channel_order="rgb", samples=8),
     ),
+    "ultraface_onnx": Network(
+        "ultraface_slim_320",
+        "version-slim-320_without_postprocessing.onnx",
+        None,
+        PHOTOGRAPHS,
+        InputOptions(mean=127.0, scale=1 / 128, channel_order="rgb", samples=8),
+    ),
+    "wechat_detect": Network(
+        "wechat_qr_detect",
+        "detect.caffemodel",
+        "detect.prototxt",
+        PHOTOGRAPHS,
+        InputOptions(scale=1 / 255, channel_order="gray", samples=8),
+    ),
+    "ssd": Network(
+        "ssd_res10_face",
+        "res10_300x300_ssd_iter_140000.caffemodel",
+        "deploy.prototxt",
+        PHOTOGRAPHS,
+        InputOptions(mean=(104.0, 177.0, 123.0), channel_order="bgr", samples=8),
+    ),
     "lenet": Network(
         "lenet_mnist_v1",
         "lenet_iter_10000.caffemodel",

@@ -45,7 +45,8 @@ def run(case: Case) -> Outcome:
     order, mismatch = expected.orders[0]
     spreads = _colour_spreads(expected, seen)
     colours = colours_say(expected, seen)
-    if _first_says(expected) or _all_say(expected) or colours:
+    objects = spreads is not None and spreads[1] > _SPREAD and spreads[0] < _SPREAD_LEFT * spreads[1]
+    if colours or (not objects and (_first_says(expected) or _all_say(expected))):
         order = order if _first_says(expected) else (2, 1, 0)
         deep = ""
         if colours and spreads is not None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.channels import by_channel
 from gfpq_inspect.analyze.findings.case import Case, Statistics
+from gfpq_inspect.analyze.findings.reordered import reordered
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.models.model import Layer, Model, ModelInput
 from gfpq_inspect.models.pair import canonical_type
@@ -174,15 +175,16 @@ def _expectation(case: Case) -> Expectation | None:
     if not 1 / 3 < factor < 3:
         images = [image * np.float32(factor) for image in images]
     shift, shifted_mismatch = probe.best_shift(images)
+    steps = case.source.facts().preprocessing
     orders: list[tuple[tuple[int, ...], float]] = []
     if seen.channels == 3 and not seen.grey:
         for order in itertools.permutations(range(3)):
             if order != (0, 1, 2):
-                permuted = [np.ascontiguousarray(image[:, list(order)]) for image in probe.images]
+                permuted = [reordered(image, order, steps) for image in probe.images]
                 orders.append((order, probe.mismatch(*probe.observe(permuted))))
     orders.sort(key=lambda item: item[1])
     ratio, share = _swapped(case, probe) if orders and 1 / 3 < factor < 3 else (None, None)
-    swapped = [np.ascontiguousarray(image[:, ::-1]) for image in images] if orders else []
+    swapped = [reordered(image, (2, 1, 0), steps) for image in images] if orders else []
     return Expectation(
         row=case.row_key(Side.FIRST, layer.key),
         samples=len(probe.images),
@@ -219,7 +221,7 @@ def _swapped(case: Case, probe: _Probe) -> tuple[float | None, float | None]:
     for order in ((0, 1, 2), (2, 1, 0)):
         totals: dict[str, list[NDArray[np.float64]]] = {}
         for image in probe.images[:_DEEP_SAMPLES]:
-            feed = {probe.entry.value: np.ascontiguousarray(image[:, list(order)])}
+            feed = {probe.entry.value: reordered(image, order, case.source.facts().preprocessing)}
             tensors = feed | runner.run(feed)
             for layer, _ in norms:
                 totals.setdefault(layer.key, []).append(channel_sums(tensors[layer.inputs[0]]))

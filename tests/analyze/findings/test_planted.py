@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gfpq_inspect.analyze.request import ComparisonRequest
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.models.pair import canonical_type
 from tests.planted import faults
 from tests.planted.networks import DIGITS, SHARED, ChangedSource, compare, first_told, request_of, told
 
-SMALL = ("lenet", "ultraface", "mbv2_yolov3")
+SMALL = ("lenet", "ultraface", "ultraface_onnx", "mbv2_yolov3")
 NAMES = ("digits", *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL))
-NORMALISED = ("digits", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mbv2_yolov3", "retinaface")))
+NORMALISED = (
+    "digits",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("mbv2_yolov3", "retinaface", "ultraface_onnx")),
+)
 
 _requests: dict[str, ComparisonRequest] = {}
 
@@ -133,7 +138,7 @@ def test_wrong_scale(normalised: ComparisonRequest, factor: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ultraface", "mbv2_yolov3", "retinaface"])
+@pytest.mark.parametrize("name", ["ultraface", "ultraface_onnx", "mbv2_yolov3", "retinaface"])
 def test_swapped_channels(name: str, request: pytest.FixtureRequest) -> None:
     network = _request(name, request)
     planted = faults.fine_tuned(faults.swapped_channels(network.first))
@@ -150,6 +155,56 @@ def test_tuned_for_another_mean(name: str, mean: tuple[float, ...], request: pyt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["retinaface", "mbv2_yolov3"])
-def test_images_in_the_wrong_order(name: str, shared: Path) -> None:
-    assert first_told(compare(request_of(SHARED[name], shared, channel_order="bgr"))).id == "channel-order"
+@pytest.mark.parametrize(("name", "order"), [("retinaface", "bgr"), ("mbv2_yolov3", "bgr"), ("ssd", "rgb")])
+def test_images_in_the_wrong_order(name: str, order: str, shared: Path) -> None:
+    assert first_told(compare(request_of(SHARED[name], shared, channel_order=order))).id == "channel-order"
+
+
+@pytest.mark.slow
+def test_an_input_that_was_never_scaled(shared: Path) -> None:
+    """No BatchNorm tells; what reaches the softmax does."""
+    found = first_told(compare(request_of(SHARED["lenet"], shared, scale=None)))
+    assert (found.id, found.severity, found.layers) == ("input-scale", "warning", ("prob",))
+    assert "never scaled" in found.title
+
+
+def skipped(network: ComparisonRequest) -> tuple[ComparisonRequest, list[str]]:
+    """Fine-tuned, two layers left out by the script that quantizes weights."""
+    weighted = faults.weighted(network.first)
+    missed = weighted[len(weighted) // 2 :][:2]
+    tuned = faults.fine_tuned(network.first)
+    random = np.random.default_rng(0)
+    touched = {name: (lambda array: array * (1 + 0.01 * random.standard_normal(array.shape))) for _, name in missed}
+    return replace(network, second=faults.with_weights(tuned, touched)), [layer.key for layer, _ in missed]
+
+
+def test_skipped_layers(network: ComparisonRequest) -> None:
+    planted, layers = skipped(network)
+    found = first_told(compare(network, planted.second))
+    assert (found.id, found.severity) == ("skipped-layers", "warning")
+    assert set(found.layers) == set(layers)
+
+
+def test_learning_rate(network: ComparisonRequest) -> None:
+    names = [name for _, name in faults.weighted(network.first)]
+    master = faults.with_weights(network.first, dict.fromkeys(names, lambda array: array * np.float32(1 + 2e-6)))
+    found = first_told(compare(network, faults.quantized(master), master=master))
+    assert (found.id, found.severity) == ("learning-rate", "warning")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isolate", [True, False])
+def test_small_weights_become_zero(isolate: bool, shared: Path) -> None:
+    """A depthwise layer of a real network loses a quarter of its weights; fine-tuned, they are what they are."""
+    network = request_of(SHARED["wechat_detect"], shared, samples=3)
+    found = first_told(compare_networks(replace(network, isolate=isolate)))
+    assert (found.id, found.severity, found.layers) == ("underflow", "warning", ("stage3_2/conv2",))
+    assert "weights of 'stage3_2/conv2' become zero" in found.measured
+    assert told(compare(network, faults.fine_tuned(network.first))) == []
+    assert first_told(compare(network, faults.overwritten_master(network.first))).id == "float-master"
+
+
+@pytest.mark.slow
+def test_a_detector_whose_outputs_have_a_size_of_their_own(shared: Path) -> None:
+    network = request_of(SHARED["ssd"], shared, samples=3)
+    assert told(compare(network, faults.fine_tuned(network.first))) == []
