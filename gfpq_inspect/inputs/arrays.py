@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 from gfpq_inspect.errors import InputError
 
 Array = NDArray[Any]
-_READ_ERRORS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
+_READ_ERRORS = (
+    OSError, ValueError, EOFError, OverflowError, MemoryError, RuntimeError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error, SyntaxError, tokenize.TokenError,  # NumPy reads headers as Python
+)  # fmt: skip
 _PIECE_BYTES = 1 << 24
 
 
