@@ -18,7 +18,7 @@ from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.weights import QuantizedWeight
 from gfpq_inspect.models.model import Layer
 from gfpq_inspect.quantize import Gfpq, NumberFormat, gfpq_of, kernels
-from gfpq_inspect.quantize.kernels import CodeStatistics, FloatArray
+from gfpq_inspect.quantize.kernels import SUM_FIELDS, CodeStatistics, FloatArray
 from gfpq_inspect.quantize.number_format import Counts
 
 _OUTLIER_OCTAVES = 4.0
@@ -168,11 +168,11 @@ def _weight_rows(case: Case, side: Side, layer: Layer) -> list[list[Any]]:
     for name, entry in case.experiment.weights.of_layer(side, layer).items():
         stored = as_floating(entry.stored)
         shares, histogram = _weight_codes(entry, stored)
-        error = float(((as_floating(entry.quantized).astype(np.float64) - stored) ** 2).sum())
-        signal = float((stored.astype(np.float64) ** 2).sum())
-        maxima = (
-            np.abs(filters_of(case.models[side], layer, stored)).max(1) if name == main_weight(layer) else np.zeros(0)
-        )
+        sums = kernels.similarity(stored.reshape(1, -1), [as_floating(entry.quantized).reshape(1, -1)])[0][0, 0]
+        error, signal = float(sums[SUM_FIELDS.index("sum_dd")]), float(sums[SUM_FIELDS.index("sum_xx")])
+        maxima = np.zeros(0)
+        if name == main_weight(layer):
+            maxima = np.abs(filters_of(case.models[side], layer, stored, stored.dtype.type)).max(1)
         floor = kernels.floor_db(stored, entry.bits) if isinstance(entry.format, Gfpq) else None
         levels = (_decibel(signal, error), floor)
         rows.append(

@@ -228,9 +228,9 @@ def main_weight(layer: Layer) -> str | None:
     return layer.weights[0]
 
 
-def filters_of(model: Model, layer: Layer, array: Array) -> NDArray[np.float64]:
-    """A weight with a row for every output channel, float64 [filters, values]."""
-    working = array.astype(np.float64)
+def filters_of(model: Model, layer: Layer, array: Array, dtype: type[np.floating] = np.float64) -> NDArray[Any]:
+    """A weight with a row for every output channel, [filters, values]; a view where it has the dtype already."""
+    working = array.astype(dtype, copy=False)
     if working.ndim < 2:
         return working.reshape(1, -1)
     kind = canonical_type(layer)

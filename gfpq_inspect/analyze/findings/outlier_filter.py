@@ -41,7 +41,7 @@ class FilterRange:
 
 def filter_range(row: str, stored: Array, quantized: Array) -> FilterRange | None:
     """Relate the filters of one weight, [filters, values] as stored and quantized; None where there is one filter."""
-    largest = np.abs(stored).max(1)
+    largest = np.maximum(stored.max(1), -stored.min(1)).astype(np.float64)
     live = largest > 0
     if live.sum() < 2:
         return None
@@ -49,17 +49,20 @@ def filter_range(row: str, stored: Array, quantized: Array) -> FilterRange | Non
     top = largest[order[0]]
     others = live.copy()
     others[order[0]] = False
-    energy, error = (stored**2).sum(1), ((quantized - stored) ** 2).sum(1)
+    # Sums without copies in double: weights may take hundreds of megabytes.
+    energy = np.einsum("fv,fv->f", stored, stored, dtype=np.float64)
+    error = np.array([np.square(q.astype(np.float64) - s).sum() for q, s in zip(quantized, stored, strict=True)])
     with np.errstate(divide="ignore"):
         sqnr = 10 * np.log10(energy[others] / error[others])
-    values = stored[others]
+    nonzero = (stored != 0).sum(1)[others].sum()
+    vanished = ((quantized == 0) & (stored != 0)).sum(1)[others].sum()
     return FilterRange(
         row=row,
         filter=int(order[0]),
         gap_octaves=float(np.log2(top / largest[order[1]])),
         median_octaves=float(np.log2(top / np.median(largest[others]))),
         harmed=float((sqnr < _HARMED_DB).mean()),
-        flushed=float(((quantized[others] == 0) & (values != 0)).sum() / max(1, np.count_nonzero(values))),
+        flushed=float(vanished / max(1, nonzero)),
     )
 
 
@@ -74,7 +77,8 @@ def ranges_of(case: Case, side: Side) -> list[tuple[Layer, FilterRange]]:
             continue
         entry = case.experiment.weights.get(side, name, layer.quantization.bits or case.bits)
         model = case.models[side]
-        stored, quantized = filters_of(model, layer, entry.stored), filters_of(model, layer, entry.quantized)
+        width = np.float32 if entry.stored.dtype == np.float32 else np.float64
+        stored, quantized = (filters_of(model, layer, array, width) for array in (entry.stored, entry.quantized))
         found_range = filter_range(case.row_key(side, layer.key), stored, quantized)
         if found_range is not None:
             listed.append((layer, found_range))
