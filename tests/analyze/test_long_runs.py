@@ -294,3 +294,16 @@ def test_sizes() -> None:
     for text in ("", "G", "-1M", "much", "nan", "1e999"):
         with pytest.raises(UsageError, match="is no size"):
             parse_size(text)
+
+
+def test_a_run_with_a_cache_can_be_stopped_and_resumed(network: Model, tuned: Model, tmp_path: Path) -> None:
+    request = request_of(network, second=tuned, cache=tmp_path / "cache")
+    plain = render_json(compare_networks(request))
+    kept = replace(request, checkpoint=tmp_path / "c")
+    part = compare_networks(kept, Stopping("measuring", 300))
+    assert part.judgement.partial
+    assert 0 < part.run.inputs.sample_count < COUNT
+    assert render_json(part)
+    assert render_json(compare_networks(replace(kept, resume=True))) == plain
+    with pytest.raises(UsageError, match="the cache is gone"):
+        compare_networks(replace(kept, resume=True, cache=None))
