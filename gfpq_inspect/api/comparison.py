@@ -9,13 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gfpq_inspect.analyze.result import Finding, LayerRow, Result
+from gfpq_inspect.analyze.result import Finding, LayerRow, Result, Task
 from gfpq_inspect.errors import UsageError
 from gfpq_inspect.files import write_atomically
 from gfpq_inspect.report import figures
+from gfpq_inspect.report.coefficientfile import render_coefficients, render_param_dict
 from gfpq_inspect.report.frame import coefficient_frame, layer_frame
 from gfpq_inspect.report.html import render_html
 from gfpq_inspect.report.jsonfile import read_result, render_json
+from gfpq_inspect.report.task_figure import task_loss
 
 if TYPE_CHECKING:
     import pandas
@@ -72,6 +74,33 @@ class Comparison:
                     ]
         return frame.assign(**added) if added else frame
 
+    @property
+    def task(self) -> Task | None:
+        """Decisions and accuracy of every lane, and metrics of the caller's own; None where no output decides."""
+        return self._result.task
+
+    @cached_property
+    def accuracy(self) -> pandas.DataFrame:
+        """A row for each output and lane: `output`, and the fields of `analyze.task_result.LaneDecisions`.
+
+        `top1`, `top5` and `agreement` are shares; losses are percentage points against `reference`; intervals stand in
+        columns `..._low` and `..._high`. Without decisions the frame is empty.
+        """
+        import pandas  # noqa: PLC0415  (slow to import)
+
+        rows: list[dict[str, Any]] = []
+        for output in self._result.task.outputs if self._result.task is not None else ():
+            for lane in (*output.lanes, *output.tuned_lanes):
+                row: dict[str, Any] = {"output": output.output}
+                for name, value in vars(lane).items():
+                    if name.endswith("_interval"):
+                        row[f"{name}_low"] = None if value is None else value.low
+                        row[f"{name}_high"] = None if value is None else value.high
+                    else:
+                        row[name] = value
+                rows.append(row)
+        return pandas.DataFrame(rows)
+
     @cached_property
     def coefficients(self) -> pandas.DataFrame:
         """The quantized tensors, a row each: layer, tensor, role ('data', 'weight'), coefficient or scale, evidence."""
@@ -91,6 +120,36 @@ class Comparison:
                 keys = ", ".join(row.key for row in found)
                 raise UsageError(f"several layers are called '{name}'; give one of the keys {keys}.")
         raise UsageError(f"there is no layer '{name}'; the column 'key' of .layers lists them.")
+
+    def task_figure(self) -> plotly.graph_objects.Figure:
+        """A Plotly figure: what every lane loses of the task, beside the guide's two figures (0.5 and 1 point).
+
+        Raises:
+            UsageError: No output of the network holds decisions.
+        """
+        spec = task_loss(self._result)
+        if spec is None:
+            raise UsageError("no output of the network holds decisions; compare with labels.")
+        return figures.figure(spec)
+
+    def save_coefficients(
+        self, path: str | os.PathLike[str], *, param_dict: bool = False, overwrite: bool = False
+    ) -> Path:
+        """Write the coefficients, to be loaded by `compare(load_coefficients=...)`.
+
+        Args:
+            path: The file.
+            param_dict: Write the tops of the grids as the mapper's `gfpq_param_dict` instead of 16-byte blocks.
+            overwrite: Whether a file of that name may be replaced.
+
+        Raises:
+            UsageError: There are none.
+            OutputError: The file exists, or cannot be written.
+        """
+        target = Path(path)
+        render = render_param_dict if param_dict else render_coefficients
+        write_atomically(target, render(self._result), overwrite=overwrite)
+        return target
 
     def figure(self, layer: str | None = None, *, metric: str = "sqnr_db") -> plotly.graph_objects.Figure:
         """A Plotly figure: the error along the network, or the scores of one layer in all comparisons.

@@ -74,6 +74,10 @@ def compare(
     judge: str = "default",
     fold: bool = False,
     workers: int = 2,
+    max_memory: str | None = None,
+    cache: File | None = None,
+    checkpoint: File | None = None,
+    resume: bool = False,
 ) -> Comparison:
     """Compare a float network with its quantized form, layer by layer.
 
@@ -104,6 +108,10 @@ def compare(
         judge: What the verdict stands on: 'default', 'total', or a comparison's name.
         fold: Fold BatchNorm, Scale and Bias first, as the chip's compiler does.
         workers: Batches in flight, one thread each.
+        max_memory: Memory that the process should not exceed ('500M', '2G'): picks the batch.
+        cache: Folder that keeps what runs learn of the float network, so that the next is cheaper.
+        checkpoint: File that keeps what is known so far while the run lasts; it stays until the caller removes it.
+        resume: Go on from the checkpoint, where there is one.
 
     Returns:
         The comparison.
@@ -131,6 +139,8 @@ def compare(
             judge=judge,
             fold=fold,
             workers=workers,
+            max_memory=max_memory,
+            cache=None if cache is None else Path(cache),
             labels=_labels(labels),
             task_metrics=task_metrics,
             calibration=_inputs(calibration),
@@ -139,6 +149,10 @@ def compare(
         )
     )
     request = replace(request, isolate=isolate, metrics=dict(metrics or {}))
+    if checkpoint is not None:
+        request = replace(request, checkpoint=Path(checkpoint), resume=resume)
+    elif resume:
+        raise UsageError("resume goes on from a checkpoint; name it.")
     return Comparison(compare_networks(request))
 
 

@@ -49,7 +49,8 @@ def test_public_surface() -> None:
         _ = gfpq_inspect.compere  # type: ignore[attr-defined]  # that is the point
     public = [name for name in vars(gfpq_inspect.Comparison) if not name.startswith("_")]
     assert public == [
-        "result", "good", "findings", "layers", "coefficients", "layer", "figure", "to_html", "to_json", "save", "gate"
+        "result", "good", "findings", "layers", "task", "accuracy", "coefficients", "layer", "task_figure",
+            "save_coefficients", "figure", "to_html", "to_json", "save", "gate",
     ]  # fmt: skip
 
 
