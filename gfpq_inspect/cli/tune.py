@@ -102,7 +102,7 @@ def tune(
     from gfpq_inspect.inputs.options import InputOptions, parse_input_shapes, resolve_input_shapes  # noqa: PLC0415
     from gfpq_inspect.tune.networks import open_files  # noqa: PLC0415
     from gfpq_inspect.tune.recover.run import TuneRequest, tune_network  # noqa: PLC0415
-    from gfpq_inspect.tune.recover.session import TuneSettings  # noqa: PLC0415
+    from gfpq_inspect.tune.recover.training import TuneSettings  # noqa: PLC0415
 
     paths, prefix = split_files(files, output)
     settings = TuneSettings(bits, epochs, steps, rate, momentum, batch, patience, seed, closed_form)

@@ -152,6 +152,18 @@ class TrainableGraph:
                 live.pop(name, None)
         return found
 
+    def peak_bytes(self, feeds: Mapping[str, Tensor]) -> int:
+        """What the tensors of one run take at most."""
+        live, peak = dict(feeds), 0
+        with torch.no_grad():
+            for index, layer in enumerate(self.layers):
+                if layer.nodes:
+                    live.update(self.run_layer(layer, live, self.initial, None))
+                peak = max(peak, sum(tensor.numel() * tensor.element_size() for tensor in live.values()))
+                for name in self.dead_after(index):
+                    live.pop(name, None)
+        return peak
+
     def run_layer(
         self, layer: Layer, live: Mapping[str, Tensor], weights: Mapping[str, Tensor], quantize: Quantize | None
     ) -> Values:

@@ -16,6 +16,7 @@ from gfpq_inspect.tune.recover.lane import QuantizedLane, Weights
 _SMALLEST_ERROR = 1e-9
 """Relative error energy (90 dB) below which an output counts as free of error."""
 _SMALLEST_ENTROPY = 0.01
+_LARGEST_SHARE = 2.0
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,12 @@ class Score:
     def figure(self, before: Score) -> float:
         """The number that is to be low, 1 for `before`.
 
-        Without labels the mean of `total` and of the geometric mean of `remaining`: no output is forgotten, and none
-        that hardly had an error decides alone. With labels the mean of that and of the cross-entropy's share.
+        Without labels the mean of `total` and of the mean of `remaining`, whose members count as `_LARGEST_SHARE` at
+        most: no output is forgotten, and none that hardly had an error decides alone. With labels the mean of that and
+        of the cross-entropy's share.
         """
-        shares = [max(share, 1e-6) for share in self.remaining(before).values()]
-        geometric = math.exp(sum(map(math.log, shares)) / len(shares)) if shares else 1.0
-        figure = (self.total(before) + geometric) / 2
+        shares = [min(share, _LARGEST_SHARE) for share in self.remaining(before).values()]
+        figure = (self.total(before) + (sum(shares) / len(shares) if shares else 1.0)) / 2
         if self.entropy is None or before.entropy is None:
             return figure
         return (figure + self.entropy / max(before.entropy, _SMALLEST_ENTROPY)) / 2

@@ -20,7 +20,7 @@ from gfpq_inspect.tune.recover.graph import Quantize, Tensor, TrainableGraph, Va
 
 _LARGEST_COLUMNS = 4608
 """Inputs of one output that are solved for at most: the matrix has the square of that."""
-_ROWS_A_COLUMN, _FEWEST_ROWS, _MOST_ROWS = 12, 8192, 65536
+_ROWS_A_COLUMN, _MOST_ROWS, _MOST_VALUES = 12, 131072, 40_000_000
 
 
 @dataclass(frozen=True)
@@ -118,23 +118,20 @@ def _equations(
 ) -> list[_Equations]:
     kernel = shape.rows(weights)
     groups, per_group, columns = kernel.shape
-    budget = max(_FEWEST_ROWS, min(_MOST_ROWS, _ROWS_A_COLUMN * columns))
+    budget = max(_ROWS_A_COLUMN * columns, min(_MOST_ROWS, _MOST_VALUES // columns))
     budget = max(64, budget // len(inputs))
-    found = [
-        _Equations(torch.zeros(columns + 1, columns + 1).double(), torch.zeros(columns + 1, per_group).double())
-        for _ in range(groups)
-    ]
+    products = torch.zeros(groups, columns + 1, columns + 1).double()
+    missing = torch.zeros(groups, columns + 1, per_group).double()
+    bias = weights[shape.bias].double() if shape.bias else torch.zeros(groups * per_group).double()
+    now = torch.cat([kernel, bias.reshape(groups, per_group, 1)], 2).transpose(1, 2)
     for given, wanted in zip(inputs, outputs, strict=True):
         patches, targets = _patches(shape, given, wanted, budget, generator)
-        bias = weights[shape.bias].double() if shape.bias else torch.zeros(groups * per_group).double()
-        for group in range(groups):
-            ones = torch.ones(len(patches), 1).double()
-            rows = torch.cat([patches[:, group].double(), ones], 1)
-            part = slice(group * per_group, (group + 1) * per_group)
-            now = torch.cat([kernel[group], bias[part, None]], 1)
-            found[group].products += rows.t() @ rows
-            found[group].missing += rows.t() @ (targets[:, part].double() - rows @ now.t())
-    return found
+        ones = torch.ones(groups, len(patches), 1).double()
+        rows = torch.cat([patches.transpose(0, 1).double(), ones], 2)
+        targets = targets.double().reshape(len(targets), groups, per_group).transpose(0, 1)
+        products += rows.transpose(1, 2) @ rows
+        missing += rows.transpose(1, 2) @ (targets - rows @ now)
+    return [_Equations(*pair) for pair in zip(products, missing, strict=True)]
 
 
 def _patches(

@@ -26,7 +26,8 @@ from gfpq_inspect.tune.parameters import parameter_files
 from gfpq_inspect.tune.quantize import QuantizedFiles, quantize_files
 from gfpq_inspect.tune.recover.files import unwritable, with_weights
 from gfpq_inspect.tune.recover.samples import SampleStore, Split, split_samples
-from gfpq_inspect.tune.recover.session import Outcome, Recovery, TuneSettings
+from gfpq_inspect.tune.recover.session import Outcome, Recovery
+from gfpq_inspect.tune.recover.training import TuneSettings
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gfpq_inspect.analyze.progress import Progress
-from gfpq_inspect.errors import InputError, ModelError, Problem, QuantizationError, UsageError
+from gfpq_inspect.errors import InputError, ModelError, Problem, UsageError
 from gfpq_inspect.inputs.labels import Labels
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.tune.recover.checkpoint import State, fingerprint, load_state, save_state
@@ -30,55 +30,15 @@ from gfpq_inspect.tune.recover.reconstruct import Settings, reconstruct
 from gfpq_inspect.tune.recover.samples import SampleStore, Split
 from gfpq_inspect.tune.recover.shift import absorb
 from gfpq_inspect.tune.recover.solver import CaffeSolver
+from gfpq_inspect.tune.recover.training import Trainer, TuneSettings
 
 _RIDGES = (0.3, 1.0, 3.0)
-_RATES = (1e-6, 3e-6, 1e-5)
 _LOOKED_AT = 6
 """Samples that steps are tried on that need one run of the network each."""
 _LIVE_BYTES = 1 << 30
 """What the tensors of a reconstruction may take."""
 _MOST_RECONSTRUCTED = 1024
 _FEATURES = 4
-
-
-@dataclass(frozen=True)
-class TuneSettings:
-    """How to recover.
-
-    Attributes:
-        bits: 8 or 16, of layers that ask for none.
-        epochs: Passes over the training samples at most.
-        steps: Steps at most.
-        rate: Learning rate, or None to try a few; relative to each tensor's size, see `Recovery`.
-        momentum: Of the solver.
-        batch: Samples a step.
-        patience: Evaluations without progress after which training ends.
-        seed: Of every draw.
-        closed_form: Do the closed-form steps before training.
-    """
-
-    bits: int = 8
-    epochs: int = 20
-    steps: int = 300
-    rate: float | None = None
-    momentum: float = 0.9
-    batch: int = 8
-    patience: int = 5
-    seed: int = 0
-    closed_form: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse values without a meaning.
-
-        Raises:
-            UsageError: One of them.
-        """
-        if self.bits not in (8, 16):
-            raise UsageError(f"GFPQ has 8 and 16 bits, not {self.bits}; give 8 or 16.")
-        if self.rate is not None and not 0 < self.rate < 1:
-            raise UsageError(f"--rate {self.rate:g}: a learning rate lies above 0 and below 1; 1e-6 to 1e-4 is usual.")
-        if not 0 <= self.momentum < 1:
-            raise UsageError(f"--momentum {self.momentum:g}: lies from 0 to below 1; 0.9 is usual.")
 
 
 @dataclass(frozen=True)
@@ -109,9 +69,6 @@ class Outcome:
 @dataclass
 class Recovery:
     """A recovery.
-
-    Learning rates are relative: each tensor's `lr_mult` is the ratio of its size to that of its gradient at the start,
-    both as root mean squares, so that a rate means the same in every layer and network.
 
     Attributes:
         model: The float network, folded or not.
@@ -224,6 +181,9 @@ class Recovery:
     def _score(self, weights: Weights) -> Score:
         return self.objective.score(self.split.holdout, weights, self.settings.batch)
 
+    def _figure(self, weights: Weights) -> float:
+        return self._score(weights).figure(self.before)
+
     def _evaluate(self, stage: str, weights: Weights, **facts: Any) -> bool:
         """Score weights, write the log, keep them where they are the best; returns whether they are."""
         score = self._score(weights)
@@ -328,7 +288,7 @@ class Recovery:
     def _reconstruction_feeds(self) -> list[Values]:
         """As many training samples as may be alive at once."""
         _, feeds = next(self.lane.batches(self.split.train[:1], 1))
-        size = peak_bytes(self.graph, feeds)
+        size = self.graph.peak_bytes(feeds)
         count = max(
             1,
             min(
@@ -346,11 +306,14 @@ class Recovery:
         state, settings = self._state, self.settings
         per_epoch = -(-len(self.split.train) // settings.batch)
         steps = min(settings.steps, settings.epochs * per_epoch)
+        trainer = Trainer(
+            self.lane, self.objective, settings, state, self.trained, self.split.train, mirrors=self._mirrors()
+        )
         if state.stage != "training":
             state.weights = {name: tensor.clone() for name, tensor in state.best.items()}
             self.lane.restore(state.best_coefficients)
-            self._measure_gradients()
-            state.rate = settings.rate or self._search_rate(min(10, steps))
+            trainer.measure_gradients()
+            state.rate = settings.rate or trainer.search_rate(min(10, steps), self._figure, self.progress)
             state.stage = "training"
             self._save()
         self.lane.restore(state.coefficients)
@@ -362,7 +325,7 @@ class Recovery:
         self.progress.advance(state.step, self._text())
         total = seen = 0.0
         while state.step < steps and state.patience < settings.patience:
-            loss = self._step(solver, state.weights, state.step)
+            loss = trainer.step(solver, state.weights, state.step)
             total, seen = total + loss, seen + 1
             state.step = solver.step
             if state.step % every == 0 or state.step == steps:
@@ -372,77 +335,6 @@ class Recovery:
                 total = seen = 0.0
                 self._save()
             self.progress.advance(1, self._text())
-
-    def _step(self, solver: CaffeSolver, weights: dict[str, Tensor], step: int) -> float:
-        chosen = self._batch_at(step)
-        mirrored = self._mirrors() and bool(np.random.default_rng([self.settings.seed, step, 1]).integers(2))
-        loss, gradients = self._gradients(weights, chosen, mirrored=mirrored)
-        if not np.isfinite(loss):
-            raise QuantizationError(f"training diverged at step {step}: the loss is {loss}; give a lower --rate.")
-        solver.update(weights, gradients)
-        return loss
-
-    def _batch_at(self, step: int) -> list[int]:
-        """The samples of a step: a new order each epoch, drawn by seed, so that a resumed run draws the same."""
-        train, batch = self.split.train, self.settings.batch
-        per_epoch = -(-len(train) // batch)
-        epoch, place = divmod(step, per_epoch)
-        order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(train))
-        return [train[index] for index in order[place * batch : (place + 1) * batch]]
-
-    def _gradients(
-        self, weights: Mapping[str, Tensor], chosen: Sequence[int], *, mirrored: bool = False
-    ) -> tuple[float, dict[str, Tensor]]:
-        leaves = {name: tensor.detach() for name, tensor in weights.items()}
-        for name in self.trained:
-            leaves[name] = leaves[name].clone().requires_grad_()
-        total = 0.0
-        for part, feeds in self.lane.batches(chosen, len(chosen)):
-            seen = self.lane.mirrored(feeds) if mirrored else feeds
-            loss = self.objective.loss(part, seen, leaves) / len(chosen)
-            loss.backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
-            total += float(loss.detach())
-        found = {name: leaves[name].grad for name in self.trained}
-        return total, {name: gradient for name, gradient in found.items() if gradient is not None}
-
-    def _measure_gradients(self) -> None:
-        """Set what each tensor's step is measured by, and how long a gradient may be."""
-        state = self._state
-        squares: dict[str, float] = {}
-        lengths = []
-        parts = [self._batch_at(step) for step in range(min(8, -(-len(self.split.train) // self.settings.batch)))]
-        means: dict[str, Tensor] = {}
-        for chosen in parts:
-            _, gradients = self._gradients(state.weights, chosen)
-            lengths.append(gradients)
-            for name, gradient in gradients.items():
-                means[name] = means.get(name, torch.zeros_like(gradient)) + gradient / len(parts)
-                squares[name] = squares.get(name, 0.0) + float((gradient.double() ** 2).mean()) / len(parts)
-        for name, square in squares.items():
-            size = float((state.weights[name].double() ** 2).mean()) ** 0.5
-            state.multipliers[name] = size / square**0.5 if square else 0.0
-        scaled = [
-            sum(float((state.multipliers[name] * one.double()).pow(2).sum()) for name, one in gradients.items()) ** 0.5
-            for gradients in lengths
-        ]
-        state.clip = 2 * float(np.mean(scaled)) if scaled else 0.0
-
-    def _search_rate(self, steps: int) -> float:
-        """The rate with which a few steps come closest on the held-out samples."""
-        found: list[tuple[float, float]] = []
-        coefficients = self.lane.coefficients()
-        self.progress.phase("rates", len(_RATES) * steps)
-        for rate in _RATES:
-            state = self._state
-            self.lane.restore(coefficients)
-            weights = {name: tensor.clone() for name, tensor in state.weights.items()}
-            solver = CaffeSolver(rate, self.settings.momentum, 10 * steps, state.multipliers, state.clip)
-            for step in range(steps):
-                self._step(solver, weights, step)
-                self.progress.advance(1, f"{rate:g}")
-            found.append((self._score(weights).figure(self.before), rate))
-        self.lane.restore(coefficients)
-        return min(found)[1]
 
     # --------------------------------------------------------------------------------------------------------- outcome
 
@@ -466,16 +358,3 @@ class Recovery:
     def _host_notes(self) -> list[tuple[str, str]]:
         names = {layer.key: layer.name for layer in self.graph.layers}
         return [(names[key], reason) for key, reason in self.graph.on_host.items()]
-
-
-def peak_bytes(graph: TrainableGraph, feeds: Mapping[str, Tensor]) -> int:
-    """What the tensors of one run take at most."""
-    live, peak = dict(feeds), 0
-    with torch.no_grad():
-        for index, layer in enumerate(graph.layers):
-            if layer.nodes:
-                live.update(graph.run_layer(layer, live, graph.initial, None))
-            peak = max(peak, sum(tensor.numel() * tensor.element_size() for tensor in live.values()))
-            for name in graph.dead_after(index):
-                live.pop(name, None)
-    return peak

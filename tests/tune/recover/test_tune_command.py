@@ -21,7 +21,7 @@ from gfpq_inspect.models.caffe.caffemodel import read_caffemodel
 from gfpq_inspect.models.caffe.write import bytes_field
 from gfpq_inspect.quantize import kernels
 from gfpq_inspect.report.jsonfile import read_result
-from gfpq_inspect.tune.recover import session
+from gfpq_inspect.tune.recover import training
 
 QUICK = ("--steps", "10", "--seed", "3", "--no-timing", "-q")
 PROGRAM = str(Path(sys.executable).with_name("gfpq-inspect"))
@@ -217,13 +217,9 @@ def test_without_pytorch_the_extra_is_named(
     assert "gfpq-inspect[torch]" in capsys.readouterr().err
 
 
-def test_weights_that_diverge_are_told(
-    network: list[str],
-    digits: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_training_that_diverges_is_told(
+    plain: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session.Recovery, "_gradients", lambda *_, **__: (float("nan"), {}))
+    monkeypatch.setattr(training.Trainer, "gradients", lambda *_, **__: (float("nan"), {}))
     assert tune(*plain, "--rate", "0.5", "--no-closed-form", *QUICK) == 2
     assert "diverged" in capsys.readouterr().err
