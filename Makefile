@@ -87,6 +87,8 @@ fuzz: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(NATIVE) cmake --preset tests -G Ninja >/dev/null && cmake --build --preset tests
 	build/tests/gfpq_bench --json build/bench.json
+	$(BIN)/python -m tests.bench.engine --json build/bench-engine.json
+	$(BIN)/python -m tests.bench.engine mobilenetv2 squeezenet --isolate
 	$(BIN)/python -m tests.bench.report_page
 
 golden: $(VENV)/.installed-dev
