@@ -214,10 +214,13 @@ class _Watch:
         self._given: Any = None
         self._handles = (base.register_forward_hook(self._base_gave), norm.register_forward_pre_hook(self._norm_reads))
 
-    def _base_gave(self, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        self._given = output
+    def _base_gave(self, base: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+        if not _is_elsewhere(base):
+            self._given = output
 
-    def _norm_reads(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def _norm_reads(self, norm: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if _is_elsewhere(norm):
+            return
         given, self._given = self._given, None
         if given is None or not arguments or arguments[0] is not given:
             raise QuantizationError(
@@ -227,3 +230,8 @@ class _Watch:
             )
         for handle in self._handles:
             handle.remove()
+
+
+def _is_elsewhere(module: nn.Module) -> bool:
+    """Whether this call says nothing: replicas run side by side, and a compiler sees placeholders."""
+    return getattr(module, "_is_replica", False) or torch.compiler.is_compiling()

@@ -117,6 +117,17 @@ class Standardised(nn.Conv2d):
         return self._conv_forward(data, self.weight - self.weight.mean(), self.bias)
 
 
+@pytest.mark.parametrize("make", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_check_for_themselves(make: Any) -> None:
+    model = trained("dynamic")
+    expected = model(batch(model))
+    fold_batch_norms(model)
+    for one in (make(model), model):
+        assert one.conv._forward_hooks
+        torch.testing.assert_close(one(batch(model)), expected, rtol=1e-5, atol=1e-5)
+        assert not one.conv._forward_hooks
+
+
 def test_linear_with_three_axes_is_told() -> None:
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5)).eval()
     fold_batch_norms(model)
@@ -292,8 +303,10 @@ def test_autocast_trains(dtype: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of PyTorch's compiler
-def test_compiled_model_with_points_and_swapped_weights() -> None:
-    plain = trained("plain").train()
+@pytest.mark.parametrize("name", ["plain", "dynamic"])
+def test_compiled_model_with_points_and_swapped_weights(name: str) -> None:
+    torch._dynamo.reset()
+    plain = trained(name).train()
     fold_batch_norms(plain)
     quantize_data(plain)
     other = copy.deepcopy(plain)
@@ -305,8 +318,8 @@ def test_compiled_model_with_points_and_swapped_weights() -> None:
             with QuantizedWeights(call).quantized():
                 call(data).square().sum().backward()
             torch.optim.SGD(model.parameters(), lr=1e-3).step()
-    for (name, one), two in zip(plain.state_dict().items(), other.state_dict().values(), strict=True):
-        assert name.endswith("extra_state") or torch.allclose(one, two, atol=1e-6), name
+    for (key, one), two in zip(plain.state_dict().items(), other.state_dict().values(), strict=True):
+        assert key.endswith("extra_state") or torch.allclose(one, two, atol=1e-6), key
 
 
 def test_torch_ao_models() -> None:
