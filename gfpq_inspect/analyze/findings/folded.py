@@ -7,6 +7,7 @@ import numpy as np
 from gfpq_inspect.analyze.channels import Table, column
 from gfpq_inspect.analyze.findings.case import Case, layers_text, main_weight
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
+from gfpq_inspect.analyze.findings.inputs_seen import never_trained
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.models.pair import canonical_type
 
@@ -34,9 +35,7 @@ def run(case: Case) -> Outcome:
     """Fit the second model's weighted layers by the first's, a gain and an offset a channel."""
     if case.second is None:
         return not_applicable("a second model")
-    counts = {
-        side: sum(canonical_type(layer) in _AFFINE for layer in model.layers) for side, model in case.models.items()
-    }
+    counts = {side: _affine_layers(case, side) for side in case.models}
     if counts[Side.FIRST] == counts[Side.SECOND]:
         return passed("Both models have as many BatchNorm, Scale and Bias layers.")
     rows: list[tuple[Cell, ...]] = []
@@ -65,6 +64,12 @@ def run(case: Case) -> Outcome:
     )
     columns = ("layer", "cosine", "explained by the fit", "smallest gain", "largest gain")
     return found("error", measured, layers=[str(row[0]) for row in rows], columns=columns, rows=rows)
+
+
+def _affine_layers(case: Case, side: Side) -> int:
+    """BatchNorm, Scale and Bias layers that do something; one of mean 0 and deviation 1 is what folding left."""
+    neutral = sum(never_trained(statistics) for _, statistics in case.batch_norms(side))
+    return sum(canonical_type(layer) in _AFFINE for layer in case.models[side].layers) - neutral
 
 
 CHECK = Check(

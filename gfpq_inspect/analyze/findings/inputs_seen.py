@@ -199,7 +199,7 @@ def _expectation(case: Case) -> Expectation | None:
     )
 
 
-def _never_trained(statistics: Statistics) -> bool:
+def never_trained(statistics: Statistics) -> bool:
     """Mean 0 and deviation 1, as a BatchNorm begins: they say nothing of the data."""
     return bool(np.abs(statistics.mean).max() < 1e-6 and np.abs(statistics.deviation - 1).max() < 1e-3)
 
@@ -209,9 +209,7 @@ def _swapped(case: Case, probe: _Probe) -> tuple[float | None, float | None]:
 
     One BatchNorm often cannot tell: the mean of natural images is nearly grey. All of them together mostly can.
     """
-    norms = [
-        (layer, statistics) for layer, statistics in case.batch_norms(Side.FIRST) if not _never_trained(statistics)
-    ]
+    norms = [(layer, statistics) for layer, statistics in case.batch_norms(Side.FIRST) if not never_trained(statistics)]
     layers = [layer for layer in case.first.layers if layer.nodes]
     if len(norms) < _FEWEST_NORMS or len(case.first.inputs) != 1:
         return None, None
@@ -277,10 +275,10 @@ def first_norm(case: Case, entry: ModelInput) -> tuple[Layer, Statistics, list[L
                 before[source.key] = source
                 waiting.extend(source.inputs)
         own = [one for one in case.first.layers if one.key in before]
-        if ends != {entry.value} or _never_trained(statistics):
+        if ends != {entry.value} or never_trained(statistics):
             continue
         others = (case.statistics(Side.FIRST, one) for one in own if canonical_type(one) in ("BatchNorm", "BN"))
-        if all(other is not None and _never_trained(other) for other in others):
+        if all(other is not None and never_trained(other) for other in others):
             return layer, statistics, own
     return None
 

@@ -12,7 +12,7 @@ _WHOLE = 0.999
 
 def run(case: Case) -> Outcome:
     """Look for weights that should lie on the grid and do not, or do so only in part."""
-    states = [state for state in grid_states(case) if not state.folded]
+    states = [state for state in grid_states(case) if not state.folded and not state.scaled]
     if not states:
         return not_applicable("a second model with weights that are quantized as they are stored, and a bit width")
     partly = [state for state in states if state.stored is None and state.share > _PARTLY]

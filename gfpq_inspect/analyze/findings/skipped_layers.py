@@ -15,7 +15,7 @@ def run(case: Case) -> Outcome:
     quantized = [state for state in states if state.stored is not None]
     if not quantized:
         return not_applicable("a second model that holds quantized weights")
-    skipped = [state for state in states if state.stored is None and state.share <= _FLOAT]
+    skipped = [state for state in states if state.stored is None and state.share <= _FLOAT and not state.scaled]
     if not skipped:
         return passed(f"All {layers_text(len(states), 'weight')} were quantized.")
     types = sorted({state.type for state in skipped} - {state.type for state in quantized})

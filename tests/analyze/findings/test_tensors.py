@@ -18,9 +18,12 @@ from gfpq_inspect.analyze.request import ComparisonRequest
 from gfpq_inspect.analyze.result import Finding, Result
 from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.inputs.options import InputOptions
+from gfpq_inspect.models.fold import fold_model
 from gfpq_inspect.models.model import Layer, LayerKind, Model
 from tests.analyze.networks import ArraySource, GraphMaker, samples
-from tests.planted.networks import first_told, told
+from tests.models.caffe.translate.single import build
+from tests.planted import faults
+from tests.planted.networks import DIGITS, first_told, request_of, told
 
 from .test_checks import chain, request
 
@@ -200,3 +203,78 @@ def test_errors_that_pile_up(pairs: int, severity: str, tmp_path: Path) -> None:
     result = compare_networks(ComparisonRequest(first=cascade(tmp_path, pairs), source=source, timing=False))
     assert of(result, "accumulation").severity == severity
     assert [entry[0] for entry in told(result)][:1] == ["accumulation"] * (severity != "passed")
+
+
+# Folding
+
+
+def test_a_file_folded_after_its_weights_were_quantized(fixtures: Path) -> None:
+    """Nothing in the files says so but the weights themselves: each filter is on the grid up to a factor."""
+    network = request_of(DIGITS, fixtures, samples=4)
+    plain = {
+        name: replace(folded, layers=tuple(replace(layer, folded=()) for layer in folded.layers))
+        for name, folded in (
+            ("float", fold_model(network.first)),
+            ("late", fold_model(faults.fine_tuned(network.first))),
+            ("early", faults.fine_tuned(fold_model(network.first))),
+        )
+    }
+    found = first_told(compare_networks(replace(network, first=plain["float"], second=plain["late"])))
+    assert (found.id, found.severity) == ("quantized-before-folding", "warning")
+    assert len(found.layers) == 4
+    healthy = compare_networks(replace(network, first=plain["float"], second=plain["early"]))
+    assert told(healthy) == []
+    from_unfolded = compare_networks(replace(network, second=plain["late"]))
+    assert first_told(from_unfolded).id == "quantized-before-folding"
+
+
+def test_a_folded_layer_beside_an_unfolded_one(tmp_path: Path) -> None:
+    """BatchNorm folded in and left out is understood; left behind as the identity, the convolutions do not agree."""
+    random = np.random.default_rng(2)
+    weight = random.standard_normal((8, 3, 3, 3)) * np.exp(random.standard_normal(8))[:, None, None, None]
+    mean, variance = np.zeros(8), (weight**2).sum((1, 2, 3))
+    gamma, beta = np.ones(8, dtype=np.float32), random.standard_normal(8).astype(np.float32)
+    second = random.standard_normal((6, 8, 3, 3)).astype(np.float32) / 8
+    bias = np.zeros(6, dtype=np.float32)
+    head = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 12 dim: 12 } } }\n'
+    conv = (
+        'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param '
+        "{ num_output: 8 kernel_size: 3 bias_term: %s } }\n"
+    )
+    norm = 'layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" batch_norm_param { eps: 1e-5 } }\n'
+    tail = (
+        'layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }\n'
+        'layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }\n'
+        'layer { name: "last" type: "Convolution" bottom: "conv" top: "last" convolution_param '
+        "{ num_output: 6 kernel_size: 3 } }\n"
+    )
+    shared = {"scale": [gamma, beta], "last": [second, bias]}
+    factor = 1 / np.sqrt(variance + 1e-5)
+    folders = [tmp_path / "unfolded", tmp_path / "folded"]
+    for folder in folders:
+        folder.mkdir()
+    unfolded = build(
+        folders[0],
+        head + conv % "false" + norm + tail,
+        {"conv": [weight], "bn": [mean, variance, np.ones(1)], **shared},
+    )
+    folded = build(
+        folders[1],
+        head + conv % "true" + tail,
+        {"conv": [weight * factor[:, None, None, None], -mean * factor], **shared},
+    )
+    source = ArraySource({"data": samples(6, 3, 12, 12)})
+    both = ComparisonRequest(first=unfolded, second=folded, source=source, timing=False)
+    assert told(compare_networks(both)) == []
+    neutral = build(
+        folders[1],
+        head + conv % "true" + norm + tail,
+        {
+            "conv": [weight * factor[:, None, None, None], -mean * factor],
+            "bn": [mean * 0, variance * 0 + 1, np.ones(1)],
+            **shared,
+        },
+    )
+    found = first_told(compare_networks(replace(both, second=neutral)))
+    assert (found.id, found.severity, found.layers) == ("folded-unfolded", "error", ("conv",))
+    assert told(compare_networks(replace(both, second=unfolded))) == []
