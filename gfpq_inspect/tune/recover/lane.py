@@ -93,9 +93,8 @@ class QuantizedLane:
         self.observers = {}
         last = max((index for index, layer in enumerate(self.graph.layers) if self.graph.places_of(layer)), default=-1)
         with torch.no_grad():
-            for part in indices:
-                for _, feeds in self.batches([part], 1):
-                    self.graph.run(feeds, weights, self._observe, (), last)
+            for _, feeds in self.batches(indices, 32):
+                self.graph.run(feeds, weights, self._observe, (), last)
 
     def coefficients(self) -> list[tuple[str, int, int]]:
         """What was observed, to be stored: value, bits, coefficient."""

@@ -38,6 +38,7 @@ _LOOKED_AT = 6
 _LIVE_BYTES = 1 << 30
 """What the tensors of a reconstruction may take."""
 _MOST_RECONSTRUCTED = 1024
+_MOST_OBSERVED = 1024
 _FEATURES = 4
 
 
@@ -131,7 +132,7 @@ class Recovery:
         if not outputs:
             what = "no finite output of the network depends on a weight in a way that has a gradient"
             raise ModelError(Problem(what, file, remedy="cut the network before the layer that decides or sorts"))
-        self.lane.calibrate(self.split.train, self.graph.initial)
+        self.lane.calibrate(self._observed(), self.graph.initial)
         features = find_features(self.lane, self.graph.initial, self.split.train[:_LOOKED_AT], _FEATURES)
         decision, shares = self._decision(outputs)
         goals = Goals(outputs, tuple(name for name in features if name not in outputs), decision, shares)
@@ -233,7 +234,7 @@ class Recovery:
             self.progress.phase("shifting", 1)
             moved = absorb(self.graph, self._few_feeds(), state.weights, self._few_error(), self._told)
             state.weights = moved
-            self.lane.calibrate(self.split.train, moved)
+            self.lane.calibrate(self._observed(), moved)
             self._evaluate("constants moved", moved)
             state.reference, state.stage = moved, "constants moved"
             self.objective.reference = moved
@@ -244,7 +245,7 @@ class Recovery:
             feeds = self._reconstruction_feeds()
             for ridge in _RIDGES:
                 self.progress.phase("rounding", len(self.graph.layers))
-                self.lane.calibrate(self.split.train, start)
+                self.lane.calibrate(self._observed(), start)
                 found = reconstruct(
                     self.graph,
                     feeds,
@@ -254,7 +255,7 @@ class Recovery:
                     settings=Settings(ridge, self.settings.seed),
                     layer_done=lambda layer: self.progress.advance(1, layer.name),
                 )
-                self.lane.calibrate(self.split.train, self.lane.quantized(found))
+                self.lane.calibrate(self._observed(), self.lane.quantized(found))
                 self._evaluate("layers reconstructed", found, ridge=ridge)
                 self.progress.note(f"Layers reconstructed (ridge {ridge:g}): {self._text()}")
             state.weights, state.stage = dict(state.best), "layers reconstructed"
@@ -263,6 +264,11 @@ class Recovery:
     def _mirrors(self) -> bool:
         """Whether photographs may be mirrored: colour images without labels, which then might not hold any more."""
         return self.labels is None and self.lane.reads_colour_images
+
+    def _observed(self) -> tuple[int, ...]:
+        """Training samples that coefficients of data begin with; training widens them by UPDATE."""
+        train = self.split.train
+        return train[:: -(-len(train) // _MOST_OBSERVED)]
 
     def _told(self, site: Any, kept: bool) -> None:
         self.progress.advance(0, f"{site.value}{' kept' if kept else ''}")
@@ -345,7 +351,7 @@ class Recovery:
         improved = state.figure < 1 and not after.is_worse(self.before, self.wanted_accuracy)
         weights = state.best if improved else self.graph.initial
         if not improved:
-            self.lane.calibrate(self.split.train, self.graph.initial)
+            self.lane.calibrate(self._observed(), self.graph.initial)
             after = self.before
         stage = min(state.log, key=lambda line: float(line["figure"]))["stage"] if improved else "as given"
         notes = [f"layer '{key}' runs on the host, and no gradient passes it: {why}" for key, why in self._host_notes()]
