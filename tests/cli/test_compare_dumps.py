@@ -83,9 +83,8 @@ def test_a_damaged_dump_fails_with_its_file(net: Path, dumps: Path, fixtures: Pa
         (("compare", "NET", "NETWORKS", "--input", "dump"), "name that file to compare the network"),
     ],
 )
-def test_what_is_refused(
-    net: Path, dumps: Path, fixtures: Path, tmp_path: Path, words: tuple[str, ...], said: str
-) -> None:
+def test_what_is_refused(fixtures: Path, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    net, dumps = fixtures / "digits" / "float.caffemodel", fixtures / "dumps"
     (tmp_path / "empty").mkdir()
     (tmp_path / "networks").mkdir()
     shutil.copy(net, tmp_path / "networks" / "float.caffemodel")
