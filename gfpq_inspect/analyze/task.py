@@ -324,6 +324,8 @@ def _sentence(output: str, classes: int, judged: LaneDecisions, float_lane: Lane
         f"a loss of {judged.loss_points:.2f} points (95 % interval {interval.low:.2f} to {interval.high:.2f}; "
         f"{changed}): {_LOSS_TEXTS[loss_class(judged)]}."
     )
+    if interval.high > DESIGNED_LOSS_POINTS >= judged.loss_points:
+        text += " So few samples cannot rule out a loss above 1 point: use more."
     if samples >= 50 and float_lane.top1 <= 2.0 / classes:
         text += " The float network itself is hardly better than chance: check the labels' numbering and the input."
     return text
