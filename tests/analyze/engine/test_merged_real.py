@@ -71,7 +71,7 @@ def test_engines_agree(shared: Path, name: str, blocked: bool) -> None:
 
 @pytest.mark.parametrize("name", MERGED)
 def test_blocked_float_lane_is_that_of_plain_nodes(shared: Path, name: str) -> None:
-    """Within 1e-5 of each tensor's largest magnitude, and what ONNX Runtime's own logistic function is good for."""
+    """Sums in another order, through all layers, and what ONNX Runtime's own logistic function is good for."""
     experiment = experiment_of(model_of(shared, name), isolate=False)
     feeds = noise(experiment)
     experiment = capturing(experiment, LayeredEngine(experiment), feeds)
@@ -80,5 +80,5 @@ def test_blocked_float_lane_is_that_of_plain_nodes(shared: Path, name: str) -> N
     expected, found = plain.measure(feeds, 1, deltas).captured, merged.measure(feeds, 1, deltas).captured
     for key in experiment.captured:
         one, other = found[key, "float"], expected[key, "float"]
-        bound = 1e-5 * np.abs(other).max(initial=0.0) + 1e-6
+        bound = 5e-5 * np.abs(other).max(initial=0.0) + 1e-6
         np.testing.assert_allclose(one, other, rtol=0, atol=bound, err_msg=key)
