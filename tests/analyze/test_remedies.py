@@ -19,7 +19,7 @@ from gfpq_inspect.cli.main import run
 from gfpq_inspect.errors import InputError
 from gfpq_inspect.models.run import run_model
 from tests.planted import faults
-from tests.planted.networks import DIGITS, request_of
+from tests.planted.networks import DIGITS, SHARED, request_of
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +155,22 @@ def test_the_command(fixtures: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     found = read_plan(plan)
     assert code == (0 if found.reached >= found.target else 1)
     assert prototxt.read_text().count("_hp") == len(found.layers) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ultraface", "ultraface_onnx"])
+def test_promised_gains_hold_on_real_networks(name: str, shared: Path, tmp_path: Path) -> None:
+    """What a plan promises is what the comparison with it finds, to the digit."""
+    request = replace(request_of(SHARED[name], shared, samples=2), isolate=False)
+    result = compare_networks(request)
+    search = Search.of(Bench(request.first, request.source, 8))
+    before = min(row.scores["both"].cosine for row in result.layers if row.is_output)
+    assert search.base.worst_output == pytest.approx(before, abs=1e-9)
+    plan, chosen = search.plan(candidates(result, request.first, 4), 0.9999)
+    assert chosen
+    path = tmp_path / "plan.json"
+    path.write_text(plan.text())
+    replayed = compare_networks(replace(request, first=apply_plan(request.first, read_plan(path), path)))
+    after = min(row.scores["both"].cosine for row in replayed.layers if row.is_output)
+    assert after == pytest.approx(plan.reached, abs=1e-9)
+    assert plan.reached > plan.before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import onnx
 import pytest
 from onnxruntime.quantization import QuantFormat, QuantType, qdq_loss_debug
 
+from gfpq_inspect.analyze.prepare import ComparisonOptions, prepare
 from gfpq_inspect.analyze.result import LayerRow, Result, Status
+from gfpq_inspect.analyze.session import compare_networks
+from gfpq_inspect.inputs.options import InputOptions
 from gfpq_inspect.models.model import LayerKind
 from gfpq_inspect.models.pair_quantized import pair_models
 from tests.models.onnx.quantizing import (
@@ -330,3 +334,23 @@ def test_real_figures(shared: Path) -> None:
     output = next(row for row in result.layers if row.is_output)
     assert output.scores["total"].sqnr_db == pytest.approx(expected, abs=0.01)
     assert all(row.scores["drift"].status is Status.EXACT for row in result.layers if "drift" in row.scores)
+
+
+@pytest.mark.slow
+def test_a_caffe_network_against_its_quantized_onnx_form(shared: Path) -> None:
+    """Two frameworks, two numberings: all layers are paired through the graph, outputs by what they compute."""
+    folder = shared / "models"
+    options = ComparisonOptions(
+        first=folder / "ultraface_slim_320" / "slim-320.caffemodel",
+        first_structure=folder / "ultraface_slim_320" / "slim-320.prototxt",
+        second=folder / "made_here_qdq" / "ultraface_slim320_qdq_int8.onnx",
+        inputs=[str(folder / "ultraface_slim_320" / "imgs" / "*.jpg")],
+        preprocessing=InputOptions(mean=127.0, scale=1 / 128, channel_order="rgb", samples=1),
+    )
+    result = compare_networks(replace(prepare(options), isolate=False))
+    assert result.coverage.compared >= 96
+    assert all(row.status is not Status.UNMATCHED or row.understood for row in result.layers)
+    outputs = {row.key: row.scores["total"].cosine for row in result.layers if row.is_output}
+    assert set(outputs) == {"boxes", "scores"}
+    assert all(cosine is not None and cosine > 0.97 for cosine in outputs.values())
+    assert not [entry for entry in result.findings if entry.severity in ("error", "warning")]
