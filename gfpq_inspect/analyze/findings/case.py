@@ -118,9 +118,16 @@ class Case:
         return {side: initializers_of(model) for side, model in self.models.items()}
 
     def tensor(self, side: Side, name: str) -> Array:
-        """A model's initializer."""
+        """A model's initializer; one that is quantized is not copied out of the graph once more."""
+        if (side, name) in self._weights_as_stored:
+            return self._weights_as_stored[side, name]
         array: Array = onnx.numpy_helper.to_array(self.tensors[side][name])
         return array
+
+    @cached_property
+    def _weights_as_stored(self) -> dict[tuple[Side, str], Array]:
+        weights = self.experiment.weights
+        return {(side, entry.initializer): entry.stored for side in self.models for entry in weights.of(side)}
 
     @cached_property
     def row_of(self) -> dict[tuple[Side, str], str]:

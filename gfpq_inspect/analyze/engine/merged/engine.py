@@ -22,7 +22,7 @@ from gfpq_inspect.analyze.engine.plan import Value
 from gfpq_inspect.analyze.engine.rows import Measurer
 from gfpq_inspect.analyze.engine.steps import Step
 from gfpq_inspect.analyze.engine.tensors import sample_of
-from gfpq_inspect.analyze.lanes import reference_lane
+from gfpq_inspect.analyze.lanes import Lane, reference_lane
 from gfpq_inspect.errors import ModelError
 
 Outcome = TypeVar("Outcome")
@@ -89,6 +89,12 @@ class MergedEngine(LayeredEngine):
         if self._shared.plain is not None:
             return (f"The lanes ran in one graph, but without blocked channels: {self._shared.plain}.",)
         return ()
+
+    def with_fewer_lanes(self, lanes: Sequence[Lane], make_measurer: Callable[[Experiment], Measurer]) -> LayeredEngine:
+        """See `LayeredEngine.with_fewer_lanes`; the graphs make room, a later batch would make them anew."""
+        with self._lock:
+            self._graphs.clear()
+        return super().with_fewer_lanes(lanes, make_measurer)
 
     def wrap_measurer(self, wrap: Callable[[Measurer], Measurer]) -> None:
         """Metrics of the caller's own see whole tensors, which only the layered engine has."""
