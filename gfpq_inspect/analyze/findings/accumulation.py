@@ -27,7 +27,8 @@ def run(case: Case) -> Outcome:
         return passed(f"'{worst[1]}' alone has a cosine of {worst[0]:.4f}: it is more than a sum of small errors.")
     shown = sorted(outputs or lost, key=lambda row: row.scores[whole].cosine or 0.0)[:_SHOWN]
     end = shown[0]
-    name = f"the output '{end.key}' has" if outputs else f"{layers_text(len(lost))} fall below {case.threshold:g}:"
+    verb = "falls" if len(lost) == 1 else "fall"
+    name = f"the output '{end.key}' has" if outputs else f"{layers_text(len(lost))} {verb} below {case.threshold:g}:"
     measured = f"Every layer alone keeps a cosine of {worst[0]:.4f} or more, but {name} "
     if outputs:
         measured += f"{end.scores[whole].cosine:.4f} in the whole network; {layers_text(len(known))} add up."
