@@ -49,7 +49,8 @@ class MergedEngine(LayeredEngine):
         try:
             super().__init__(experiment, blocked=shared.blocked())
         except ModelError:
-            shared = shared_of(experiment, blocked=False)
+            plain = "ONNX Runtime does not run an optimised layer by itself"
+            shared = replace(shared_of(experiment, blocked=False), plain=plain)
             super().__init__(experiment)
         self._checked = not self._blocked
         self._take(shared)

@@ -55,7 +55,7 @@ def shared_of(experiment: Experiment, *, blocked: bool = True) -> Shared:
         _check(experiment)
     except NotMerged as error:
         return Shared({}, {}, refusal=str(error))
-    reason = "it was asked for"
+    reason = "the network is too small for that to pay"
     if blocked:
         try:
             bases = {
