@@ -28,6 +28,7 @@ UNROLL = 4
 
 _SIMILARITY_BLOCK = 256
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 1 << 12, 1 << 16
+_CHUNK_STEP = 1 << 10
 _MOST_SAMPLES = 65535  # of one launch
 _STATE_BYTES = 32
 _REPORT = struct.Struct("<dQQii")
@@ -206,17 +207,17 @@ def similarity(reference: CupyArray, lanes: Sequence[CupyArray]) -> tuple[CupyAr
 def similarity_chunk(size: int, lanes: int) -> int:
     """Elements that a block of the similarity kernel sums up; part of the definition of the result.
 
-    Few enough that a small tensor keeps many blocks busy, many enough that joining them costs little, and on large
-    GPUs all of them run at once.
+    As many blocks as run at once on a GPU of 132 multiprocessors, where a sample is large enough: a few more would wait
+    for the first ones to end, with the rest of the GPU idle. Of several rounds of blocks the last, partial one costs
+    little. The GPU at hand is not asked, so that every GPU gives the same sums.
 
     Args:
         size: Elements of a sample.
         lanes: Number of lanes.
     """
-    chunk, blocks = _SMALLEST_CHUNK, 400 if lanes == 1 else 256
-    while chunk < _LARGEST_CHUNK and size > chunk * blocks:
-        chunk *= 2
-    return chunk
+    blocks = 528 if lanes == 1 else 264
+    chunk = -(-size // (blocks * _CHUNK_STEP)) * _CHUNK_STEP
+    return min(max(chunk, _SMALLEST_CHUNK), _LARGEST_CHUNK)
 
 
 def source(**definitions: int) -> str:

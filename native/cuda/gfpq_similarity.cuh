@@ -213,35 +213,70 @@ struct Buffers {
     const Element* y[lanes];
 };
 
+// Groups of every buffer, on their way from memory.
 template <bool ALIGNED, int DEPTH>
-__device__ __forceinline__ void add_groups(const Buffers& from, Word at, Sums& sums) {
+struct Groups {
     Group x[DEPTH], y[DEPTH][lanes];
+
+    __device__ __forceinline__ void load(const Buffers& from, Word at) {
 #pragma unroll
-    for (int turn = 0; turn < DEPTH; ++turn) {
-        x[turn] = load<ALIGNED>(from.x + at + turn * stride);
+        for (int turn = 0; turn < DEPTH; ++turn) {
+            x[turn] = gfpq_similarity::load<ALIGNED>(from.x + at + turn * stride);
 #pragma unroll
-        for (int k = 0; k < lanes; ++k) y[turn][k] = load<ALIGNED>(from.y[k] + at + turn * stride);
-    }
-#pragma unroll
-    for (int turn = 0; turn < DEPTH; ++turn) {
-#pragma unroll
-        for (int i = 0; i < group; ++i) {
-            Element values[lanes];
-#pragma unroll
-            for (int k = 0; k < lanes; ++k) values[k] = y[turn][k].value[i];
-            sums.add(x[turn].value[i], values);
+            for (int k = 0; k < lanes; ++k) y[turn][k] = gfpq_similarity::load<ALIGNED>(from.y[k] + at + turn * stride);
         }
+    }
+
+    __device__ __forceinline__ void add_to(Sums& sums) const {
+#pragma unroll
+        for (int turn = 0; turn < DEPTH; ++turn) {
+#pragma unroll
+            for (int i = 0; i < group; ++i) {
+                Element values[lanes];
+#pragma unroll
+                for (int k = 0; k < lanes; ++k) values[k] = y[turn][k].value[i];
+                sums.add(x[turn].value[i], values);
+            }
+        }
+    }
+};
+
+// The next groups are asked for before the last ones are added, so that the memory has work all the time.
+template <bool ALIGNED, int DEPTH>
+__device__ __forceinline__ Word add_whole(const Buffers& from, Word at, Word whole, Sums& sums) {
+    const Word step = DEPTH * stride, reach = (DEPTH - 1) * stride;
+    if (at + reach >= whole) return at;
+    Groups<ALIGNED, DEPTH> even, odd;
+    even.load(from, at);
+    for (;;) {
+        at += step;
+        if (at + reach >= whole) {
+            even.add_to(sums);
+            return at;
+        }
+        odd.load(from, at);
+        even.add_to(sums);
+        at += step;
+        if (at + reach >= whole) {
+            odd.add_to(sums);
+            return at;
+        }
+        even.load(from, at);
+        odd.add_to(sums);
     }
 }
 
 template <bool ALIGNED>
 __device__ __forceinline__ void add_chunk(const Buffers& from, Word length, Sums& sums) {
     const Word whole = length / group * group;
-    Word at = threadIdx.x * group;
-    for (; at + (GFPQ_DEPTH - 1) * stride < whole; at += GFPQ_DEPTH * stride) {
-        add_groups<ALIGNED, GFPQ_DEPTH>(from, at, sums);
+    Word at = add_whole<ALIGNED, GFPQ_DEPTH>(from, threadIdx.x * group, whole, sums);
+    if (GFPQ_DEPTH > 1) {
+        for (; at < whole; at += stride) {
+            Groups<ALIGNED, 1> last;
+            last.load(from, at);
+            last.add_to(sums);
+        }
     }
-    for (; at < whole; at += stride) add_groups<ALIGNED, 1>(from, at, sums);
     for (at = whole + threadIdx.x; at < length; at += threads) {
         Element values[lanes];
 #pragma unroll

@@ -50,6 +50,29 @@ def time_us(work: Callable[[], object], calls: int, rounds: int = 7) -> float:
     return statistics.median(times)
 
 
+def queued_time_us(work: Callable[[], object], calls: int, rounds: int = 7) -> float:
+    """As `time_us`, of calls recorded once and queued by the driver: what Python takes to queue each is left out."""
+    stream = cupy.cuda.Stream(non_blocking=True)
+    cupy.cuda.Device().synchronize()
+    times = []
+    with stream:
+        for _ in range(3):
+            work()
+        stream.begin_capture()
+        for _ in range(calls):
+            work()
+        graph = stream.end_capture()
+        graph.launch(stream)
+        for _ in range(rounds):
+            begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+            begin.record(stream)
+            graph.launch(stream)
+            end.record(stream)
+            end.synchronize()
+            times.append(cupy.cuda.get_elapsed_time(begin, end) * 1e3 / calls)
+    return statistics.median(times)
+
+
 def copier(target: Any, source: Any) -> Callable[[], None]:
     """The driver's device-to-device copy of one array to another."""
     return lambda: cupy.cuda.runtime.memcpyAsync(target.data.ptr, source.data.ptr, source.nbytes, 3, 0)
@@ -83,11 +106,12 @@ class Speed:
         calls: int,
         baseline: Measurement | None = None,
         goal: float | None = None,
+        clock: Callable[[Callable[[], object], int], float] = time_us,
     ) -> Measurement:
         """Time one operation; `size` is the number of elements and the bytes that each of them needs moved."""
         elements, bytes_each = size
         name = "itself" if baseline is None else baseline.operation
-        measurement = Measurement(operation, elements, time_us(work, calls), bytes_each * elements, 1.0, name, goal)
+        measurement = Measurement(operation, elements, clock(work, calls), bytes_each * elements, 1.0, name, goal)
         if baseline is not None:
             measurement.ratio = measurement.rate / baseline.rate
         self.report.measure(measurement)
@@ -137,11 +161,6 @@ class Speed:
     def _similarity(self, arrays: tuple[Any, Any, Any], calls: int) -> None:
         data, second, third = arrays
         elements = data.size
-        read = cupy.RawKernel(READ, "read_all")
-        attributes = cupy.cuda.Device().attributes
-        blocks = attributes["MultiProcessorCount"] * (attributes["MaxThreadsPerMultiProcessor"] // 512)
-        arguments = (data, np.uint64(elements // 4), cupy.zeros(1, cupy.uint32))
-        baseline = self._measure("plain read", (elements, 4), lambda: read((blocks,), (512,), arguments), calls=calls)
         noise = cupy.random.default_rng(3).standard_normal(elements, dtype=cupy.float32)
         second[...] = data + np.float32(0.01) * noise
         third[...] = data - np.float32(0.02)
@@ -149,6 +168,7 @@ class Speed:
         x, y, z = (array.reshape(1, elements) for array in (data, second, third))
         w = x + np.float32(0.01)
         for name, lanes in (("one lane", [y]), ("two lanes", [y, z]), ("three lanes", [y, z, w])):
+            baseline = self._read(elements * (1 + len(lanes)), calls)
             self._measure(
                 f"similarity, {name}",
                 (elements, 4 + 4 * len(lanes)),
@@ -156,6 +176,7 @@ class Speed:
                 calls=calls,
                 baseline=baseline,
                 goal=0.9,
+                clock=queued_time_us,
             )
             issued = time.perf_counter()
             for _ in range(calls):
@@ -163,6 +184,21 @@ class Speed:
             issued = (time.perf_counter() - issued) / calls
             cupy.cuda.Device().synchronize()
             print(f"   {issued * 1e6:.1f} us of the CPU to queue a call", flush=True)
+
+    def _read(self, elements: int, calls: int) -> Measurement:
+        """Only reading as many bytes as a call of the similarity kernel reads, so that a cache helps both alike."""
+        data = cupy.zeros(elements, cupy.float32)
+        read = cupy.RawKernel(READ, "read_all")
+        attributes = cupy.cuda.Device().attributes
+        blocks = attributes["MultiProcessorCount"] * (attributes["MaxThreadsPerMultiProcessor"] // 512)
+        arguments = (data, np.uint64(elements // 4), cupy.zeros(1, cupy.uint32))
+        return self._measure(
+            "plain read",
+            (elements, 4),
+            lambda: read((blocks,), (512,), arguments),
+            calls=calls,
+            clock=queued_time_us,
+        )
 
     def similarity_variants(self) -> None:
         """The similarity kernel with other depths, residencies and chunks: which are best on this GPU."""
@@ -172,13 +208,13 @@ class Speed:
             calls = 100 if elements < 1 << 25 else 10
             read = cupy.RawKernel(READ, "read_all")
             blocks = cupy.cuda.Device().attributes["MultiProcessorCount"] * 4
-            arguments = (arrays[0], np.uint64(elements // 4), cupy.zeros(1, cupy.uint32))
-            read_us = time_us(functools.partial(read, (blocks,), (512,), arguments), calls, 3)
-            for lanes, blocks_at_once in ((1, (3, 4, 5)), (2, (2, 3)), (3, (2,))):
+            for lanes, blocks_at_once in ((1, (3, 4, 5)), (2, (2, 3)), (3, (2, 3))):
+                packs = np.uint64(elements * (lanes + 1) // 4)
+                arguments = (cupy.zeros(4 * int(packs), cupy.float32), packs, cupy.zeros(1, cupy.uint32))
+                ideal = time_us(functools.partial(read, (blocks,), (512,), arguments), calls, 3)
                 for depth in (1, 2, 4):
                     for resident in blocks_at_once:
                         times = self._similarity_variant(arrays[: lanes + 1], depth, resident, calls)
-                        ideal = read_us * (lanes + 1)
                         text = ", ".join(f"chunk {chunk >> 10}K {ideal / us:.3f}" for chunk, us in times.items())
                         lines.append(f"{elements:>11} lanes {lanes} depth {depth} resident {resident}: {text}")
                         print("   " + lines[-1], flush=True)
@@ -194,7 +230,7 @@ class Speed:
         width = lanes * 20 + lanes * lanes
         sums, products = cupy.empty(lanes * 20), cupy.empty(lanes * lanes)
         times = {}
-        for chunk in (1 << 13, 1 << 14, 1 << 15, 1 << 16):
+        for chunk in (1 << 14, 1 << 15, self.kernels.similarity_chunk(size, lanes), 1 << 16):
             chunks = -(-size // chunk)
             partial = cupy.empty((width, chunks))
             first = (*arrays, np.uint64(size), np.uint64(chunk), partial)
