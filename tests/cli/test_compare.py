@@ -92,8 +92,8 @@ def test_equal_runs_write_equal_bytes(good_pair: list[str], tmp_path: Path) -> N
         assert done.returncode == 0, done.stderr
         assert done.stdout == ""
     for suffix in ("json", "csv"):
-        first = (tmp_path / "a" / f"r.{suffix}").read_text().replace("--workers 1", "").replace("/a/", "/")
-        second = (tmp_path / "b" / f"r.{suffix}").read_text().replace("--workers 2", "").replace("/b/", "/")
+        first = (tmp_path / "a" / f"r.{suffix}").read_text().replace("--workers 1", "")
+        second = (tmp_path / "b" / f"r.{suffix}").read_text().replace("--workers 2", "")
         assert first == second
     document = json.loads((tmp_path / "a" / "r.json").read_text())
     assert str(tmp_path) not in json.dumps(document)
