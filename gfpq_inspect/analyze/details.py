@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.channels import PointTable, Table, column, step_histogram, steps_of
+from gfpq_inspect.analyze.density import shown
 from gfpq_inspect.analyze.engine.interface import Point
 from gfpq_inspect.analyze.engine.tensors import as_floating
 from gfpq_inspect.analyze.findings.case import Case, filters_of, main_weight
@@ -59,6 +60,9 @@ def layer_details(case: Case, identities: Sequence[str]) -> dict[str, dict[str, 
             ]
             edges, counts = cropped(histograms.counts[2:])
             entry["errors"] = {"edges": edges, "counts": {lane: counts[0]}}
+            cells = None if histograms.density is None else shown(histograms.density)
+            if cells is not None:
+                entry["density"] = cells
             entry["worst"] = [
                 {
                     "sample": identities[one.sample] if one.sample < len(identities) else str(one.sample),

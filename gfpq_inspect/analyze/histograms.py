@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfpq_inspect.analyze.density import Density, density
+
 BINS_PER_OCTAVE = 4
 _LOWEST_OCTAVE = -40
 _OCTAVES = 64
@@ -51,14 +53,18 @@ class ValueHistograms:
         counts: int64 [3, 2 * BINS + 1]: reference, lane and error; negative values from large to small, zero (and what
             is below the lowest edge), positive values from small to large.
         worst: The elements that are furthest off, worst first.
+        density: Which values became which.
     """
 
     counts: Counts
     worst: list[Worst] = field(default_factory=list)
+    density: Density | None = None
 
     def add(self, other: ValueHistograms) -> None:
         """Add another sample's."""
         self.counts = self.counts + other.counts
+        if self.density is not None and other.density is not None:
+            self.density.add(other.density)
         self.worst = sorted([*self.worst, *other.worst], key=lambda one: (-one.error, one.sample, one.place))[:WORST]
 
 
@@ -124,7 +130,7 @@ def histograms(reference: NDArray[Any], other: NDArray[Any], sample: int) -> Val
         for place in _largest(sizes)
         if sizes[place] > 0
     ]
-    return ValueHistograms(counts, sorted(worst, key=lambda one: (-one.error, one.place)))
+    return ValueHistograms(counts, sorted(worst, key=lambda one: (-one.error, one.place)), density(reference, other))
 
 
 def _largest(sizes: NDArray[Any]) -> NDArray[np.int64]:
