@@ -29,7 +29,10 @@ def layer_figures(evidence: Mapping[str, Any]) -> list[tuple[str, str, str, Spec
         note = "How far single values are off; counts on a logarithmic axis."
         made.append(("errors", "Error", note, error_histogram(evidence["errors"])))
     if evidence.get("density", {}).get("counts"):
-        note = "Each value once: float across, quantized up. All on the diagonal is perfect; a flat top is saturation."
+        note = (
+            "Up to 65 536 values a sample: float across, quantized up. All on the diagonal is perfect; a flat top is "
+            "saturation."
+        )
         made.append(("density", "Float against quantized", note, density_map(evidence["density"])))
     if evidence.get("channels", {}).get("sqnr_db"):
         note = "SQNR of each channel; dead and outlier channels are marked."
