@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from onnx import numpy_helper
 
 from gfpq_inspect.cli.main import run
 from gfpq_inspect.models.caffe.caffemodel import read_caffemodel
+from gfpq_inspect.models.caffe.network import read_network
 from gfpq_inspect.models.caffe.write import bytes_field
+from gfpq_inspect.models.run import run_model
 from gfpq_inspect.quantize import kernels
 from gfpq_inspect.report.jsonfile import read_result
 from gfpq_inspect.tune.recover import training
+from tests.tune.test_quantize_files import FORWARD
 
 QUICK = ("--steps", "10", "--seed", "3", "--no-timing", "-q")
 PROGRAM = str(Path(sys.executable).with_name("gfpq-inspect"))
@@ -223,3 +227,16 @@ def test_training_that_diverges_is_told(
     monkeypatch.setattr(training.Trainer, "gradients", lambda *_, **__: (float("nan"), {}))
     assert tune(*plain, "--rate", "0.5", "--no-closed-form", *QUICK) == 2
     assert "diverged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["", "_master"])
+def test_real_caffe_gives_the_same_outputs(
+    tuned: Path, fixtures: Path, tmp_path: Path, run_caffe: Callable[..., str], part: str
+) -> None:
+    data = np.load(fixtures / "digits" / "test.npz")["data"][:16]
+    np.save(tmp_path / "data.npy", data)
+    files = [with_suffix(tuned, f"{part}{suffix}") for suffix in (".prototxt", ".caffemodel")]
+    run_caffe(FORWARD, *files, tmp_path / "data.npy", tmp_path / "out.npz")
+    model = read_network(files[1], files[0]).build({"data": data.shape})
+    ours = run_model(model, {"data": data})
+    np.testing.assert_allclose(ours[model.outputs[0]], np.load(tmp_path / "out.npz")["prob"], atol=1e-5)
