@@ -209,7 +209,7 @@ def _decision_table(task: Task, output: TaskOutput) -> TaskTable:
     labelled = any(lane.top1 is not None for lane in output.lanes)
     top5 = any(lane.top5 is not None for lane in output.lanes)
     columns = ["lane", *(["top-1"] if labelled else []), *(["top-5"] if top5 else [])]
-    columns += [*(["loss, points", "95 % interval"] if labelled else []), "agrees with float", "decided otherwise"]
+    columns += [*(["loss, pt", "95 % interval"] if labelled else []), "agrees", "changed"]
     rows = []
     for lane in output.lanes:
         cells = [visible(lane.lane)]
