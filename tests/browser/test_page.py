@@ -162,6 +162,7 @@ def test_the_layers_page_draws_its_evidence(open_page: Open) -> None:
     part = samples.typical().details["layers"]["res3c_branch2a"]["values"][0]
     chart = opened.page.locator("#layer .panel", has_text="Output values")
     chart.locator("summary").click()
+    chart.locator("tbody tr").first.wait_for()  # the table is filled once it is opened
     rows = chart.locator("tbody tr").all_inner_texts()
     numbers = [[int(n.replace("\u202f", "") or 0) for n in row.split("\t")[1:]] for row in rows]
     assert [pair[0] for pair in numbers] == part["counts"]["float"]
@@ -262,13 +263,13 @@ def test_the_theme_is_kept_and_colours_follow(open_page: Open) -> None:
     button.click()
     button.click()
     assert button.inner_text() == "Theme: dark"
-    assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    opened.page.wait_for_function("before => getComputedStyle(document.body).backgroundColor !== before", arg=light)
     chart = "document.querySelector('#network-chart .js-plotly-plot')"
     opened.page.wait_for_function(
         f"() => {chart}.data.find((t) => t.meta.comparison === 'both').line.color === '#e6e9ee'"
     )
     opened.page.reload()
-    assert opened.page.evaluate("document.documentElement.classList.contains('dark')")
+    opened.page.wait_for_function("() => document.documentElement.classList.contains('dark')")
 
 
 def test_a_baseline_is_set_beside_the_result(open_page: Open) -> None:
