@@ -57,6 +57,7 @@ class ComparisonOptions:
         snapshots: Folder with snapshots of that fine-tuning, or None.
         plan: Bit widths of layers that `gfpq-inspect remedy` wrote, or None.
         group_coefficients: One input coefficient a group of grouped convolutions.
+        isolate: Whether each layer's own error is told from what arrived from before; None: where that costs little.
         allow_missing: Layers without stored weights keep Caffe's filler values.
         allow_unknown_fields: Unknown prototxt fields are ignored.
         labels: True classes: a file, 'beside' for those that come with the samples (folder names too), 'none', or None
@@ -92,6 +93,7 @@ class ComparisonOptions:
     snapshots: Path | None = None
     plan: Path | None = None
     group_coefficients: bool = False
+    isolate: bool | None = None
     allow_missing: bool = False
     allow_unknown_fields: bool = False
     labels: str | Labels | None = None
@@ -146,6 +148,7 @@ def prepare(options: ComparisonOptions) -> ComparisonRequest:
         number_format=_number_format(options.number_format),
         bits=options.bits,
         coefficients=options.coefficients,
+        isolate=options.isolate,
         threshold=options.threshold,
         judge=options.judge,
         workers=options.workers,

@@ -69,6 +69,14 @@ class ComparisonArguments(TaskArguments, MemoryArguments):
     snapshots: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of snapshots of that fine-tuning, for the same.")
     ] = None
+    isolate: Annotated[
+        bool | None,
+        typer.Option(
+            "--isolate/--no-isolate",
+            help="Run each quantized layer by itself too, to tell its own error from what arrived; otherwise where "
+            "that costs little.",
+        ),
+    ] = None
     group_coefficients: Annotated[
         bool,
         typer.Option("--group-coefficients", help="One input coefficient for each group of grouped convolutions."),
@@ -157,6 +165,7 @@ def comparison_options(first: Path, given: ComparisonArguments) -> ComparisonOpt
         snapshots=given.snapshots,
         plan=given.plan,
         group_coefficients=given.group_coefficients,
+        isolate=given.isolate,
         workers=given.workers,
         device=given.device,
         engine=given.engine,

@@ -184,3 +184,15 @@ def test_a_closed_pipe_is_no_verdict(good_pair: list[str]) -> None:
     )
     assert done.returncode in (0, 141)
     assert "Traceback" not in done.stderr
+
+
+def test_each_layer_alone_is_measured_or_left_out(digits: Path, tmp_path: Path) -> None:
+    words = ["compare", str(digits / "float.caffemodel"), "--input", str(digits / "test.npz"), "--samples", "4", "-q"]
+    names = {}
+    for flag in ("--isolate", "--no-isolate"):
+        done = run(*words, flag, "--json", tmp_path / f"r{flag}.json")
+        assert done.returncode == 0, done.stderr
+        document = json.loads((tmp_path / f"r{flag}.json").read_text())
+        names[flag] = {comparison["name"] for comparison in document["comparisons"]}
+    assert {"local_both", "inherited_both", "fresh_both"} <= names["--isolate"]
+    assert not any(name.startswith(("local", "fresh", "inherited")) for name in names["--no-isolate"])
