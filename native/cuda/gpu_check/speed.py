@@ -176,7 +176,7 @@ class Speed:
                 lambda lanes=lanes: self.kernels.similarity(x, lanes),
                 calls=calls,
                 baseline=baseline,
-                goal=0.9 if elements > LARGE else None,  # below, queueing two kernels takes a tenth of the time
+                goal=0.9,
                 clock=queued_time_us,
             )
             issued = time.perf_counter()
