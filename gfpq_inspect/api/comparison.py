@@ -86,7 +86,7 @@ class Comparison:
         `top1`, `top5` and `agreement` are shares; losses are percentage points against `reference`; intervals stand in
         columns `..._low` and `..._high`. Without decisions the frame is empty.
         """
-        import pandas  # noqa: PLC0415  (slow to import)
+        import pandas
 
         rows: list[dict[str, Any]] = []
         for output in self._result.task.outputs if self._result.task is not None else ():
@@ -194,7 +194,7 @@ class Comparison:
         target = Path(path)
         suffix = target.suffix.lower()
         if suffix == ".parquet":
-            from gfpq_inspect.report.parquetfile import render_parquet  # noqa: PLC0415  (an optional package)
+            from gfpq_inspect.report.parquetfile import render_parquet
 
             write_atomically(target, render_parquet(self._result), overwrite=overwrite)
             return target
@@ -205,7 +205,7 @@ class Comparison:
         elif suffix == ".csv":
             text = self.layers.to_csv(index=False, lineterminator="\n")
         elif suffix == ".md":
-            from gfpq_inspect.report.markdown import render_markdown  # noqa: PLC0415  (rarely wanted)
+            from gfpq_inspect.report.markdown import render_markdown
 
             text = render_markdown(self._result)
         else:
@@ -233,9 +233,9 @@ class Comparison:
             UsageError: There are no limits, or one has no meaning or can never fail.
             InputError: The baseline that they name is missing or damaged.
         """
-        from gfpq_inspect.gate.baseline import read_baseline  # noqa: PLC0415  (rarely wanted)
-        from gfpq_inspect.gate.configuration import open_settings  # noqa: PLC0415
-        from gfpq_inspect.gate.judge import judge  # noqa: PLC0415
+        from gfpq_inspect.gate.baseline import read_baseline
+        from gfpq_inspect.gate.configuration import open_settings
+        from gfpq_inspect.gate.judge import judge
 
         settings = open_settings(limits)
         baseline = read_baseline(settings.baseline.file) if settings.baseline is not None else None
@@ -246,7 +246,7 @@ class Comparison:
         return f"<Comparison of {len(self._result.layers)} layer outputs: {self._result.judgement.sentence}>"
 
     def _repr_html_(self) -> str:
-        from html import escape  # noqa: PLC0415  (notebooks only)
+        from html import escape
 
         return f"<p>{escape(self._result.judgement.sentence)}</p>{self.layers.head(20).to_html()}"
 

@@ -57,7 +57,7 @@ def compare(
 
     def show(result: Result, written: list[Path]) -> None:
         if not quiet:
-            from gfpq_inspect.report.terminal import make_console, render_terminal  # noqa: PLC0415
+            from gfpq_inspect.report.terminal import make_console, render_terminal
 
             render_terminal(result, make_console(), verbose=verbose, files=written)
 

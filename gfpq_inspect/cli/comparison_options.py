@@ -135,8 +135,8 @@ def comparison_options(first: Path, given: ComparisonArguments) -> ComparisonOpt
     Raises:
         UsageError: Arguments that make no sense.
     """
-    from gfpq_inspect.analyze.prepare import ComparisonOptions  # noqa: PLC0415  (imported when the command runs)
-    from gfpq_inspect.inputs.options import InputOptions, parse_input_shapes  # noqa: PLC0415
+    from gfpq_inspect.analyze.prepare import ComparisonOptions
+    from gfpq_inspect.inputs.options import InputOptions, parse_input_shapes
 
     return ComparisonOptions(
         first=first,
@@ -220,8 +220,8 @@ def run_comparison(
     Raises:
         UserError: Files or options that cannot be used.
     """
-    from gfpq_inspect.analyze.prepare import prepare  # noqa: PLC0415  (imported when the command runs)
-    from gfpq_inspect.analyze.session import compare_networks  # noqa: PLC0415
+    from gfpq_inspect.analyze.prepare import prepare
+    from gfpq_inspect.analyze.session import compare_networks
 
     request = replace(prepare(comparison_options(first, given)), warn=_warn)
     if keep is not None:

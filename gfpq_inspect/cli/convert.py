@@ -53,7 +53,7 @@ def convert(
 
     Example: gfpq-inspect convert net.prototxt net.caffemodel net.onnx
     """
-    from gfpq_inspect.models.export import export_onnx  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.models.export import export_onnx
 
     if outputs not in ("final", "all"):
         raise UsageError(f"--outputs '{outputs}' does not exist; use final or all")

@@ -35,14 +35,14 @@ def diff(
 
     Example: gfpq-inspect diff before.json after.json
     """
-    from gfpq_inspect.report.diff import (  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.report.diff import (
         diff_results,
         render_diff_json,
         render_diff_markdown,
         render_diff_terminal,
     )
-    from gfpq_inspect.report.jsonfile import read_result  # noqa: PLC0415
-    from gfpq_inspect.report.terminal import make_console  # noqa: PLC0415
+    from gfpq_inspect.report.jsonfile import read_result
+    from gfpq_inspect.report.terminal import make_console
 
     if not math.isfinite(noticeable) or noticeable < 0:
         raise UsageError(f"--noticeable {noticeable:g} is no change in dB; give a number, 0 or more")

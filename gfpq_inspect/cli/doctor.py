@@ -82,7 +82,7 @@ def library_folder() -> str:
     Raises:
         UserError: This installation has none.
     """
-    from gfpq_inspect.quantize.installed import find_library_folder  # noqa: PLC0415  (imported when it is needed)
+    from gfpq_inspect.quantize.installed import find_library_folder
 
     folder = find_library_folder()
     if folder is None:
@@ -122,7 +122,7 @@ def _safely(group: str, look: Callable[[], list[Line]]) -> list[Line]:
 
 
 def _quantizer() -> list[Line]:
-    from gfpq_inspect.quantize import runtime  # noqa: PLC0415  (a broken module must not keep doctor from running)
+    from gfpq_inspect.quantize import runtime
 
     available = ", ".join(runtime.instruction_sets())
     lines = [Line("instructions", f"{runtime.instruction_set()} (this machine has {available})")]
@@ -134,8 +134,8 @@ def _quantizer() -> list[Line]:
 
 
 def _library() -> list[Line]:
-    from gfpq_inspect.quantize.installed import find_library_folder  # noqa: PLC0415
-    from gfpq_inspect.quantize.loader import find_on_loader_path  # noqa: PLC0415
+    from gfpq_inspect.quantize.installed import find_library_folder
+    from gfpq_inspect.quantize.loader import find_on_loader_path
 
     folder = find_library_folder()
     if folder is None:
@@ -150,7 +150,7 @@ def _library() -> list[Line]:
 
 
 def _gpu() -> list[Line]:
-    from gfpq_inspect.quantize import cuda_kernels  # noqa: PLC0415
+    from gfpq_inspect.quantize import cuda_kernels
 
     lines = []
     program = shutil.which("nvidia-smi")

@@ -39,9 +39,9 @@ def fold(
 
     Example: gfpq-inspect fold net.prototxt net.caffemodel net_folded
     """
-    from gfpq_inspect.tune.fold import fold_files  # noqa: PLC0415  (imported when the command runs)
-    from gfpq_inspect.tune.networks import open_files  # noqa: PLC0415
-    from gfpq_inspect.tune.outputs import output_paths, write_together  # noqa: PLC0415
+    from gfpq_inspect.tune.fold import fold_files
+    from gfpq_inspect.tune.networks import open_files
+    from gfpq_inspect.tune.outputs import output_paths, write_together
 
     paths, prefix = split_files(files, output)
     opened = open_files(paths, allow_unknown_fields=allow_unknown_fields)

@@ -68,7 +68,7 @@ def gate(
     check_outputs([*files.paths, *judged.outputs.values()], overwrite=files.force, read=read)
     if saved:
         # Its networks were run before; where the configuration names them, failures still point to their prototxts.
-        from gfpq_inspect.report.jsonfile import read_result  # noqa: PLC0415
+        from gfpq_inspect.report.jsonfile import read_result
 
         result, models = read_result(first), _configured_models(opened.settings)
         written = write_reports(result, files, timing=not comparison.no_timing)

@@ -83,9 +83,9 @@ def open_gate(given: GateArguments) -> Gate:
         InputError: The baseline is missing or damaged.
         OutputError: The baseline could not be written.
     """
-    from gfpq_inspect.cli.configured import configured_arguments  # noqa: PLC0415  (imported when the command runs)
-    from gfpq_inspect.gate.baseline import read_baseline  # noqa: PLC0415
-    from gfpq_inspect.gate.configuration import open_settings  # noqa: PLC0415
+    from gfpq_inspect.cli.configured import configured_arguments
+    from gfpq_inspect.gate.baseline import read_baseline
+    from gfpq_inspect.gate.configuration import open_settings
 
     settings = open_settings(given.config)
     configured_arguments(settings, None, ComparisonArguments(), ())  # refuses what has no meaning, used here or not
@@ -130,8 +130,8 @@ def close_gate(
         UsageError: A limit that cannot decide anything for this network.
         OutputError: A file cannot be written.
     """
-    from gfpq_inspect.gate.baseline import baseline_of, update_baseline  # noqa: PLC0415
-    from gfpq_inspect.gate.judge import judge, judged_comparison  # noqa: PLC0415
+    from gfpq_inspect.gate.baseline import baseline_of, update_baseline
+    from gfpq_inspect.gate.judge import judge, judged_comparison
 
     settings, baseline, notes = gate.settings, gate.baseline, []
     if given.update_baseline and settings.baseline is not None and not result.judgement.partial:
@@ -152,7 +152,7 @@ def close_gate(
 
 
 def _rendered(kind: str, report: GateReport, places: Places) -> str:
-    from gfpq_inspect.gate import junit, markdown, sarif  # noqa: PLC0415
+    from gfpq_inspect.gate import junit, markdown, sarif
 
     if kind == "markdown":
         return markdown.render_markdown(report)
@@ -163,9 +163,9 @@ def _show(
     report: GateReport, places: Places, given: GateArguments, notes: list[str], *, quiet: bool, verbose: bool
 ) -> None:
     """Print the verdict; in a GitHub workflow so that no layer's name is taken for a command."""
-    from gfpq_inspect.cli.gate_text import gate_text  # noqa: PLC0415
-    from gfpq_inspect.gate import github  # noqa: PLC0415
-    from gfpq_inspect.gate.markdown import render_markdown  # noqa: PLC0415
+    from gfpq_inspect.cli.gate_text import gate_text
+    from gfpq_inspect.gate import github
+    from gfpq_inspect.gate.markdown import render_markdown
 
     on_github = given.github if given.github is not None else github.is_github(os.environ)
     if not quiet:
@@ -185,7 +185,7 @@ def _show(
 
 def _places(gate: Gate, result: Result, models: Mapping[str, Path]) -> Places:
     """The files that checks point to, as the repository has them."""
-    from gfpq_inspect.gate.places import Places  # noqa: PLC0415
+    from gfpq_inspect.gate.places import Places
 
     structures = {}
     for facts in result.run.models:
@@ -213,6 +213,6 @@ def _in_repository(path: Path) -> str:
     root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
     try:
         # Links are kept: a linked folder is part of the repository under its own name.
-        return Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100
+        return Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100 (links stay as they are written)
     except ValueError:
         return ""

@@ -60,10 +60,10 @@ def inputs(
 
     Example: gfpq-inspect inputs net.prototxt --input 'photographs/*.jpg' --mean 104,117,123 --sheet sheet.png
     """
-    from gfpq_inspect.inputs.opening import open_inputs  # noqa: PLC0415  (imported when the command runs)
-    from gfpq_inspect.inputs.options import InputOptions  # noqa: PLC0415
-    from gfpq_inspect.inputs.transform import with_prototxt_defaults  # noqa: PLC0415
-    from gfpq_inspect.report.terminal import make_console  # noqa: PLC0415
+    from gfpq_inspect.inputs.opening import open_inputs
+    from gfpq_inspect.inputs.options import InputOptions
+    from gfpq_inspect.inputs.transform import with_prototxt_defaults
+    from gfpq_inspect.report.terminal import make_console
 
     if sheet is not None:
         check_writable(sheet, overwrite=force)
@@ -103,8 +103,8 @@ def inputs(
 
 def _read(source: FeedSource, *, pictures: bool) -> tuple[dict[str, InputStatistics], dict[str, ContactSheet]]:
     """Read all samples once."""
-    from gfpq_inspect.inputs.contact_sheet import ContactSheet, is_picture  # noqa: PLC0415
-    from gfpq_inspect.inputs.statistics import InputStatistics  # noqa: PLC0415
+    from gfpq_inspect.inputs.contact_sheet import ContactSheet, is_picture
+    from gfpq_inspect.inputs.statistics import InputStatistics
 
     statistics = {name: InputStatistics(plan) for name, plan in source.plans.items()}
     sheets = {name: ContactSheet(plan) for name, plan in source.plans.items() if pictures and is_picture(plan)}
@@ -128,7 +128,7 @@ def _print_source(source: FeedSource, console: Console) -> None:
 
 
 def _print_input(name: str, statistics: InputStatistics, console: Console) -> None:
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table
 
     plan = statistics.preprocessing
     shape = "x".join(map(str, plan.sample_shape)) or "a scalar"

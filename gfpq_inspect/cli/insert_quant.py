@@ -26,7 +26,7 @@ def insert_quant(
 
     Example: gfpq-inspect insert-quant train_val.prototxt -o train_val_quant.prototxt
     """
-    from gfpq_inspect.tune.quant_layers import insert_quant_layers  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.tune.quant_layers import insert_quant_layers
 
     raw = read_definition(network, output, overwrite=force)
     change = insert_quant_layers(raw, str(network), bits=bits, python_layer=python_layer)
@@ -44,9 +44,9 @@ def read_definition(network: Path, output: Path, *, overwrite: bool) -> bytes:
         OutputError: The output cannot be written.
         ModelError: The input cannot be read.
     """
-    from gfpq_inspect.files import check_writable  # noqa: PLC0415
-    from gfpq_inspect.tune.outputs import check_not_input  # noqa: PLC0415
-    from gfpq_inspect.tune.prototxt import read_bytes  # noqa: PLC0415
+    from gfpq_inspect.files import check_writable
+    from gfpq_inspect.tune.outputs import check_not_input
+    from gfpq_inspect.tune.prototxt import read_bytes
 
     check_not_input([output], [network])
     raw = read_bytes(network)
@@ -56,6 +56,6 @@ def read_definition(network: Path, output: Path, *, overwrite: bool) -> bytes:
 
 def write_definition(output: Path, content: bytes, *, overwrite: bool) -> None:
     """Write a prototxt whole or not at all."""
-    from gfpq_inspect.files import write_atomically  # noqa: PLC0415
+    from gfpq_inspect.files import write_atomically
 
     write_atomically(output, content, overwrite=overwrite)

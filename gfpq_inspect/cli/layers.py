@@ -130,10 +130,10 @@ def _size(dimensions: Any) -> int:
 
 
 def _print_table(summary: dict[str, Any]) -> None:
-    from rich.table import Table  # noqa: PLC0415  (imported when the command runs)
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
-    from gfpq_inspect.report.terminal import make_console  # noqa: PLC0415
+    from gfpq_inspect.report.terminal import make_console
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, side in (

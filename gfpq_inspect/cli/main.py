@@ -115,7 +115,7 @@ def overview() -> str:
 
 def run_command(name: str, words: list[str]) -> int:
     """Import a command's module, parse its options and run it."""
-    import typer  # noqa: PLC0415  (the overview must not pay for it)
+    import typer
 
     module_name, function_name = COMMANDS[name][0].split(":")
     function = getattr(importlib.import_module(module_name), function_name)

@@ -60,7 +60,7 @@ def open_files(
         ModelError: A file is missing or damaged.
         UsageError: Two files of a kind.
     """
-    from gfpq_inspect.models.open import open_network, sniff  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.models.open import open_network, sniff
 
     first, second = net, weights
     if weights is not None:
@@ -89,6 +89,6 @@ def input_shapes(texts: Sequence[str] | None, network: Network) -> dict[str, tup
     Raises:
         UsageError: A shape that is not understood, or a name that the network has not.
     """
-    from gfpq_inspect.inputs.options import parse_input_shapes, resolve_input_shapes  # noqa: PLC0415
+    from gfpq_inspect.inputs.options import parse_input_shapes, resolve_input_shapes
 
     return resolve_input_shapes(parse_input_shapes(texts or ()), network.declared_inputs)

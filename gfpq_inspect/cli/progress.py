@@ -60,8 +60,8 @@ def shown_progress(*, quiet: bool) -> Iterator[ShownProgress | QuietProgress]:
     if quiet or os.environ.get("CI", "").lower() == "true" or not sys.stderr.isatty():
         yield QuietProgress()
         return
-    from rich.console import Console  # noqa: PLC0415  (only where it is shown)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description:<11}"),

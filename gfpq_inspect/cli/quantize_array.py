@@ -35,7 +35,7 @@ def quantize_array(
 
     Example: gfpq-inspect quantize-array weights.npy rounded.npy --bits 8
     """
-    from gfpq_inspect.quantize import GfpqParam, Mode, quantize, quantize_dequantize  # noqa: PLC0415  (when it runs)
+    from gfpq_inspect.quantize import GfpqParam, Mode, quantize, quantize_dequantize
 
     check_writable(target, overwrite=force)
     if target.resolve() == source.resolve():
@@ -64,7 +64,7 @@ def _remarks(param: GfpqParam) -> None:
 
 def _read(path: Path) -> NDArray[Any]:
     """Read the array; never unpickle."""
-    import numpy as np  # noqa: PLC0415  (when it runs)
+    import numpy as np
 
     try:
         with path.open("rb") as stream:
@@ -88,7 +88,7 @@ def _bytes_of(text: str) -> bytes:
 
 def _npy(array: NDArray[Any]) -> bytes:
     """The bytes of a .npy file."""
-    import numpy as np  # noqa: PLC0415  (when it runs)
+    import numpy as np
 
     stream = io.BytesIO()
     np.lib.format.write_array(stream, array, allow_pickle=False)

@@ -37,10 +37,10 @@ def quantize_weights(
 
     Example: gfpq-inspect quantize-weights net.prototxt net.caffemodel net_quant
     """
-    from gfpq_inspect.tune.networks import open_files  # noqa: PLC0415  (imported when the command runs)
-    from gfpq_inspect.tune.outputs import output_paths, write_together  # noqa: PLC0415
-    from gfpq_inspect.tune.parameters import parameter_files, parameter_suffixes  # noqa: PLC0415
-    from gfpq_inspect.tune.quantize import quantize_files  # noqa: PLC0415
+    from gfpq_inspect.tune.networks import open_files
+    from gfpq_inspect.tune.outputs import output_paths, write_together
+    from gfpq_inspect.tune.parameters import parameter_files, parameter_suffixes
+    from gfpq_inspect.tune.quantize import quantize_files
 
     paths, prefix = split_files(files, output)
     opened = open_files(paths, allow_unknown_fields=allow_unknown_fields)
@@ -61,7 +61,7 @@ def quantize_weights(
 
 
 def _tell(done: QuantizedFiles) -> None:
-    from gfpq_inspect.tune.parameters import reinit_notes  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.tune.parameters import reinit_notes
 
     kept = sum(one.result.was_on_grid for one in done.weights)
     already = f"; {kept} of them were on the grid already and kept their values" if kept else ""

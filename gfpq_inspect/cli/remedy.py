@@ -78,12 +78,12 @@ def remedy(
 
     Example: gfpq-inspect remedy net.caffemodel --input 'photographs/*.jpg' --target 0.99 --plan net.plan.json
     """
-    from gfpq_inspect.analyze.prepare import ComparisonOptions, prepare  # noqa: PLC0415  (imported when it runs)
-    from gfpq_inspect.analyze.remedies import search  # noqa: PLC0415
-    from gfpq_inspect.analyze.remedies.plan import with_hp_names  # noqa: PLC0415
-    from gfpq_inspect.analyze.remedies.trial import Bench  # noqa: PLC0415
-    from gfpq_inspect.analyze.session import compare_networks  # noqa: PLC0415
-    from gfpq_inspect.inputs.options import InputOptions, parse_input_shapes  # noqa: PLC0415
+    from gfpq_inspect.analyze.prepare import ComparisonOptions, prepare
+    from gfpq_inspect.analyze.remedies import search
+    from gfpq_inspect.analyze.remedies.plan import with_hp_names
+    from gfpq_inspect.analyze.remedies.trial import Bench
+    from gfpq_inspect.analyze.session import compare_networks
+    from gfpq_inspect.inputs.options import InputOptions, parse_input_shapes
 
     if bits not in (8, 16):
         raise UsageError(f"GFPQ has 8 and 16 bits, not {bits}; give 8 or 16.")

@@ -38,7 +38,7 @@ def report(
 
     The same result gives the same bytes. Example: gfpq-inspect report result.json --html report.html
     """
-    from gfpq_inspect.report.jsonfile import read_result  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.report.jsonfile import read_result
 
     outputs = {
         "html": html,
@@ -64,25 +64,25 @@ def report(
 def renderer(kind: str, baseline: Result | None) -> Callable[[Result], str | bytes]:
     """The renderer of a kind of file; each brings its own libraries, so it is imported only when asked for."""
     if kind == "html":
-        from gfpq_inspect.report.html import render_html  # noqa: PLC0415
+        from gfpq_inspect.report.html import render_html
 
         return lambda result: render_html(result, baseline)
     if kind == "markdown":
-        from gfpq_inspect.report.markdown import render_markdown  # noqa: PLC0415
+        from gfpq_inspect.report.markdown import render_markdown
 
         return lambda result: render_markdown(result, baseline)
     if kind == "csv":
-        from gfpq_inspect.report.csvfile import render_csv  # noqa: PLC0415
+        from gfpq_inspect.report.csvfile import render_csv
 
         return render_csv
     if kind == "parquet":
-        from gfpq_inspect.report.parquetfile import render_parquet  # noqa: PLC0415
+        from gfpq_inspect.report.parquetfile import render_parquet
 
         return render_parquet
     if kind == "json":
-        from gfpq_inspect.report.jsonfile import render_json  # noqa: PLC0415
+        from gfpq_inspect.report.jsonfile import render_json
 
         return render_json
-    from gfpq_inspect.report import overlays  # noqa: PLC0415
+    from gfpq_inspect.report import overlays
 
     return overlays.render_dot if kind == "dot" else overlays.render_model_explorer

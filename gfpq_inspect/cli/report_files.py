@@ -62,7 +62,7 @@ class HistogramsKept:
 
     def __call__(self, case: Case) -> None:
         """Take it from what the findings are made of."""
-        from gfpq_inspect.analyze.full_histograms import full_histograms  # noqa: PLC0415  (imported when it runs)
+        from gfpq_inspect.analyze.full_histograms import full_histograms
 
         self.content = full_histograms(case)
 
@@ -142,17 +142,17 @@ def _write_core(result: Result, path: Path, overwrite: bool, *, timing: bool) ->
 def renderer(kind: str, *, timing: bool) -> Callable[[Result], str]:
     """The renderer of a kind of file; each brings its own libraries, so it is imported only when asked for."""
     if kind == "json":
-        from gfpq_inspect.report.jsonfile import render_json  # noqa: PLC0415
+        from gfpq_inspect.report.jsonfile import render_json
 
         return lambda result: render_json(result, timing=timing)
     if kind == "html":
-        from gfpq_inspect.report.html import render_html  # noqa: PLC0415
+        from gfpq_inspect.report.html import render_html
 
         return render_html
     if kind in ("coefficients", "param_dict"):
-        from gfpq_inspect.report.coefficientfile import render_coefficients, render_param_dict  # noqa: PLC0415
+        from gfpq_inspect.report.coefficientfile import render_coefficients, render_param_dict
 
         return render_coefficients if kind == "coefficients" else render_param_dict
-    from gfpq_inspect.report.csvfile import render_csv  # noqa: PLC0415
+    from gfpq_inspect.report.csvfile import render_csv
 
     return render_csv

@@ -17,9 +17,9 @@ def show(
 
     Example: gfpq-inspect show result.json conv4_3
     """
-    from gfpq_inspect.report.jsonfile import read_result  # noqa: PLC0415  (imported when the command runs)
-    from gfpq_inspect.report.terminal import make_console, render_terminal  # noqa: PLC0415
-    from gfpq_inspect.report.terminal_layer import find_row, render_layer  # noqa: PLC0415
+    from gfpq_inspect.report.jsonfile import read_result
+    from gfpq_inspect.report.terminal import make_console, render_terminal
+    from gfpq_inspect.report.terminal_layer import find_row, render_layer
 
     saved = read_result(result)
     if layer is None:

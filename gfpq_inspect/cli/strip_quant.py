@@ -10,7 +10,7 @@ def strip_quant(network: NETWORK, output: OUTPUT, force: FORCE = False) -> None:
 
     Example: gfpq-inspect strip-quant train_val_quant.prototxt -o train_val.prototxt
     """
-    from gfpq_inspect.tune.quant_layers import strip_quant_layers  # noqa: PLC0415  (imported when the command runs)
+    from gfpq_inspect.tune.quant_layers import strip_quant_layers
 
     raw = read_definition(network, output, overwrite=force)
     change = strip_quant_layers(raw, str(network))

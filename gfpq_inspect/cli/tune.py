@@ -98,11 +98,11 @@ def tune(
     Example: gfpq-inspect tune net.prototxt net.caffemodel net_tuned --input 'photographs/*.jpg'
     """
     _need_torch()
-    from gfpq_inspect.analyze.prepare import ComparisonOptions, prepare  # noqa: PLC0415  (imported when it runs)
-    from gfpq_inspect.inputs.options import InputOptions, parse_input_shapes, resolve_input_shapes  # noqa: PLC0415
-    from gfpq_inspect.tune.networks import open_files  # noqa: PLC0415
-    from gfpq_inspect.tune.recover.run import TuneRequest, tune_network  # noqa: PLC0415
-    from gfpq_inspect.tune.recover.training import TuneSettings  # noqa: PLC0415
+    from gfpq_inspect.analyze.prepare import ComparisonOptions, prepare
+    from gfpq_inspect.inputs.options import InputOptions, parse_input_shapes, resolve_input_shapes
+    from gfpq_inspect.tune.networks import open_files
+    from gfpq_inspect.tune.recover.run import TuneRequest, tune_network
+    from gfpq_inspect.tune.recover.training import TuneSettings
 
     paths, prefix = split_files(files, output)
     settings = TuneSettings(bits, epochs, steps, rate, momentum, batch, patience, seed, closed_form)
@@ -157,7 +157,7 @@ def tune(
 
 
 def _need_torch() -> None:
-    from importlib.util import find_spec  # noqa: PLC0415  (imported when it runs)
+    from importlib.util import find_spec
 
     if find_spec("torch") is None:
         raise MissingExtraError("gfpq-inspect tune", "torch")
@@ -172,8 +172,8 @@ def _structure_of(opened: CaffeFiles | OnnxFile) -> Path | None:
 
 
 def _outputs(opened: CaffeFiles | OnnxFile, prefix: Path, *, overwrite: bool) -> dict[str, Path]:
-    from gfpq_inspect.tune.outputs import output_paths  # noqa: PLC0415  (imported when it runs)
-    from gfpq_inspect.tune.parameters import parameter_suffixes  # noqa: PLC0415
+    from gfpq_inspect.tune.outputs import output_paths
+    from gfpq_inspect.tune.parameters import parameter_suffixes
 
     beside = parameter_suffixes(caffe=opened.network.origin.framework == "caffe")
     master = [f"_master{suffix}" for suffix in opened.suffixes]
@@ -183,9 +183,9 @@ def _outputs(opened: CaffeFiles | OnnxFile, prefix: Path, *, overwrite: bool) ->
 
 
 def _write(done: TunedFiles, outputs: dict[str, Path], prefix: Path, *, timing: bool, overwrite: bool) -> None:
-    from gfpq_inspect.report.html import render_html  # noqa: PLC0415  (imported when it runs)
-    from gfpq_inspect.report.jsonfile import render_json  # noqa: PLC0415
-    from gfpq_inspect.tune.outputs import write_together  # noqa: PLC0415
+    from gfpq_inspect.report.html import render_html
+    from gfpq_inspect.report.jsonfile import render_json
+    from gfpq_inspect.tune.outputs import write_together
 
     contents: dict[str, bytes | str] = {
         **done.quantized.files,
@@ -198,7 +198,7 @@ def _write(done: TunedFiles, outputs: dict[str, Path], prefix: Path, *, timing: 
 
 
 def _tell(done: TunedFiles, written: list[str]) -> None:
-    from gfpq_inspect.tune.recover.explain import summary  # noqa: PLC0415  (imported when it runs)
+    from gfpq_inspect.tune.recover.explain import summary
 
     for line in summary(done.outcome, done.result, done.split):
         print(visible(line))

@@ -16,7 +16,7 @@ def render_parquet(result: Result) -> bytes:
         MissingExtraError: pyarrow is not installed.
     """
     try:
-        import pyarrow  # noqa: PLC0415
+        import pyarrow  # noqa: PLC0415 (optional, and slow to import)
         import pyarrow.parquet  # noqa: PLC0415  (optional: the extra 'parquet')
     except ImportError as error:
         raise MissingExtraError("a Parquet file", "parquet") from error

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 
 from gfpq_inspect.tune.torch_quant import quantize_data  # noqa: E402  (needs PyTorch)
 
-from .findings import trained  # noqa: E402
+from .findings import trained  # noqa: E402 (after the skip)
 
 BLOBS = {"conv1": "data", "conv2": "conv1", "conv3": "conv2", "pool": "conv3", "fc": "pool"}
 

@@ -14,8 +14,8 @@ from onnx import helper, numpy_helper
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from gfpq_inspect.analyze.engine.steps import session_options  # noqa: E402  (PyTorch decides whether to go on)
-from gfpq_inspect.analyze.engine.torch_call import Call, UnsupportedError  # noqa: E402
-from gfpq_inspect.analyze.engine.torch_steps import OPERATORS  # noqa: E402
+from gfpq_inspect.analyze.engine.torch_call import Call, UnsupportedError  # noqa: E402 (after the skip)
+from gfpq_inspect.analyze.engine.torch_steps import OPERATORS  # noqa: E402 (after the skip)
 
 Array = NDArray[Any]
 

@@ -40,7 +40,7 @@ BLOBS: Blobs = {
 
 
 def quantized(folder: Path, **options: bool | int) -> QuantizedFiles:
-    return quantize_files(open_files(write_network(folder, NET, BLOBS)), {}, **options)  # type: ignore[arg-type]
+    return quantize_files(open_files(write_network(folder, NET, BLOBS)), {}, **options)  # type: ignore[arg-type]  # options of many types
 
 
 def stored(folder: Path, content: bytes) -> dict[str, list[np.ndarray]]:

@@ -103,11 +103,11 @@ def _shapes(values: Tensor, state: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return torch.empty_like(values), torch.empty_like(state)
 
 
-def _mark(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG001
+def _mark(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG001 (PyTorch calls it so)
     ctx.mark_non_differentiable(output[1])
 
 
-def _straight_through(ctx: Any, gradient: Tensor, state: Tensor) -> tuple[Tensor, None, None, None, None, None]:  # noqa: ARG001
+def _straight_through(ctx: Any, gradient: Tensor, state: Tensor) -> tuple[Tensor, None, None, None, None, None]:  # noqa: ARG001 (PyTorch calls it so)
     """Pass the gradient on unchanged, also where values saturate or underflow, as the Quant layer for Caffe does."""
     return gradient, None, None, None, None, None
 

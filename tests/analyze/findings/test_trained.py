@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from gfpq_inspect.tune.torch_quant import QuantizedWeights  # noqa: E402  (needs PyTorch)
 
-from . import trained  # noqa: E402
+from . import trained  # noqa: E402 (after the skip)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,8 +17,8 @@ from gfpq_inspect.tune.nnieqat import (  # noqa: E402  (needs PyTorch)
     unquant_weight,
 )
 
-from ..torch_quant.networks import batch, trained  # noqa: E402
-from .test_hooks import all_on_grid, train, weights  # noqa: E402
+from ..torch_quant.networks import batch, trained  # noqa: E402 (after the skip)
+from .test_hooks import all_on_grid, train, weights  # noqa: E402 (after the skip)
 
 nn = torch.nn
 

@@ -17,17 +17,17 @@ if not torch.cuda.is_available():
     pytest.skip("needs a CUDA GPU", allow_module_level=True)
 
 from gfpq_inspect.errors import QuantizationError  # noqa: E402  (needs PyTorch and a GPU)
-from gfpq_inspect.quantize import kernels  # noqa: E402
-from gfpq_inspect.tune.nnieqat import (  # noqa: E402
+from gfpq_inspect.quantize import kernels  # noqa: E402 (after the skip)
+from gfpq_inspect.tune.nnieqat import (  # noqa: E402 (after the skip)
     merge_freeze_bn,
     quant_dequant_weight,
     register_quantization_hook,
     unquant_weight,
 )
-from gfpq_inspect.tune.torch_quant import FakeQuantize, QuantizedWeights, fake_quantize, quantize_data  # noqa: E402
+from gfpq_inspect.tune.torch_quant import FakeQuantize, QuantizedWeights, fake_quantize, quantize_data  # noqa: E402 (after the skip)
 
-from ..nnieqat.test_run import TRAINING  # noqa: E402
-from .networks import MODELS, batch, trained  # noqa: E402
+from ..nnieqat.test_run import TRAINING  # noqa: E402 (after the skip)
+from .networks import MODELS, batch, trained  # noqa: E402 (after the skip)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -26,7 +26,7 @@ from gfpq_inspect.tune.torch_quant import (  # noqa: E402  (needs PyTorch)
     UpdateObserver,
     fake_quantize,
 )
-from gfpq_inspect.tune.torch_quant.operator import NoCoefficientWarning, State  # noqa: E402
+from gfpq_inspect.tune.torch_quant.operator import NoCoefficientWarning, State  # noqa: E402 (after the skip)
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 

@@ -24,7 +24,7 @@ from gfpq_inspect.tune.torch_quant import (  # noqa: E402  (needs PyTorch)
     unfreeze_batch_norm,
 )
 
-from .networks import MODELS, batch, trained  # noqa: E402
+from .networks import MODELS, batch, trained  # noqa: E402 (after the skip)
 
 nn = torch.nn
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="DataParallel wants its model on the GPU, see test_cuda")
