@@ -12,15 +12,11 @@ from numpy.typing import DTypeLike, NDArray
 from gfpq_inspect.errors import InternalError, Problem
 from gfpq_inspect.models.caffe.net import NetLayer
 from gfpq_inspect.models.caffe.schema import Parameters
+from gfpq_inspect.models.caffe.translate.blob_shapes import MAX_CONSTANT_ELEMENTS, MAX_ELEMENTS, text_of
 from gfpq_inspect.models.caffe.translate.builder import GraphBuilder
 from gfpq_inspect.models.caffe.translate.fillers import fill
 from gfpq_inspect.models.caffe.weights import fit_blob
 from gfpq_inspect.models.model import LayerKind, Quantization
-
-MAX_ELEMENTS = 2**31 - 1
-"""Largest number of elements of one blob, as in Caffe."""
-MAX_CONSTANT_ELEMENTS = 2**27
-"""Largest blob that is computed while translating (PriorBox, DummyData, fillers): 512 MiB."""
 
 _HARMLESS_FIELDS = frozenset({"engine", "stable_prod_grad", "debug_info"})
 
@@ -414,8 +410,3 @@ class LayerContext:
     def mixes_samples(self, why: str) -> None:
         """Say that a sample's result depends on other samples of the batch."""
         self.mixing = why
-
-
-def text_of(shape: Sequence[int]) -> str:
-    """Write a shape for people: `1x3x224x224`, or `scalar`."""
-    return "x".join(str(size) for size in shape) if len(shape) else "scalar"

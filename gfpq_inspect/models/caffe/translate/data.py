@@ -6,7 +6,8 @@ from math import prod
 
 import numpy as np
 
-from gfpq_inspect.models.caffe.translate.context import MAX_CONSTANT_ELEMENTS, LayerContext, text_of
+from gfpq_inspect.models.caffe.translate.blob_shapes import MAX_CONSTANT_ELEMENTS, text_of
+from gfpq_inspect.models.caffe.translate.context import LayerContext
 from gfpq_inspect.models.caffe.translate.fillers import fill
 from gfpq_inspect.models.caffe.translate.registry import layer
 from gfpq_inspect.models.model import LayerKind

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.models.caffe.schema import Parameters
-from gfpq_inspect.models.caffe.translate.context import LayerContext, text_of
+from gfpq_inspect.models.caffe.translate.blob_shapes import text_of
+from gfpq_inspect.models.caffe.translate.context import LayerContext
 from gfpq_inspect.models.caffe.translate.registry import layer
 from gfpq_inspect.models.model import CUSTOM_DOMAIN, LayerKind
 

@@ -7,7 +7,8 @@ from math import prod
 import numpy as np
 
 from gfpq_inspect.models.caffe.schema import Parameters
-from gfpq_inspect.models.caffe.translate.context import MAX_CONSTANT_ELEMENTS, LayerContext, text_of
+from gfpq_inspect.models.caffe.translate.blob_shapes import MAX_CONSTANT_ELEMENTS, text_of
+from gfpq_inspect.models.caffe.translate.context import LayerContext
 from gfpq_inspect.models.caffe.translate.registry import layer
 
 _SMALLEST = np.finfo(np.float32).tiny

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from gfpq_inspect.errors import ModelError, Problem
 from gfpq_inspect.models.caffe.net import Net, NetInput, NetLayer
 from gfpq_inspect.models.caffe.problems import Problems, nearest
+from gfpq_inspect.models.caffe.translate.blob_shapes import MAX_ELEMENTS, text_of
 from gfpq_inspect.models.caffe.translate.builder import GraphBuilder
-from gfpq_inspect.models.caffe.translate.context import MAX_ELEMENTS, LayerContext, LayerError, text_of
+from gfpq_inspect.models.caffe.translate.context import LayerContext, LayerError
 from gfpq_inspect.models.caffe.translate.refused import reason_to_refuse
 from gfpq_inspect.models.caffe.translate.registry import known_types, translator
 from gfpq_inspect.models.model import Layer, LayerKind, Model, ModelInput

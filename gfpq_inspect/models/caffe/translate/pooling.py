@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gfpq_inspect.models.caffe.schema import Parameters
-from gfpq_inspect.models.caffe.translate.context import LayerContext, text_of
+from gfpq_inspect.models.caffe.translate.blob_shapes import text_of
+from gfpq_inspect.models.caffe.translate.context import LayerContext
 from gfpq_inspect.models.caffe.translate.registry import layer
 
 _LOWEST = np.float32(-np.finfo(np.float32).max)

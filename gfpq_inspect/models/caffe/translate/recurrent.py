@@ -12,7 +12,8 @@ from math import prod
 import numpy as np
 
 from gfpq_inspect.models.caffe.schema import Parameters
-from gfpq_inspect.models.caffe.translate.context import LayerContext, text_of
+from gfpq_inspect.models.caffe.translate.blob_shapes import text_of
+from gfpq_inspect.models.caffe.translate.context import LayerContext
 from gfpq_inspect.models.caffe.translate.registry import layer
 
 _MAX_STEPS = 4096

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gfpq_inspect.models.caffe.schema import Parameters
-from gfpq_inspect.models.caffe.translate.context import LayerContext, text_of
+from gfpq_inspect.models.caffe.translate.blob_shapes import text_of
+from gfpq_inspect.models.caffe.translate.context import LayerContext
 from gfpq_inspect.models.caffe.translate.registry import layer
 
 

@@ -6,7 +6,8 @@ from math import prod
 
 import numpy as np
 
-from gfpq_inspect.models.caffe.translate.context import LayerContext, text_of
+from gfpq_inspect.models.caffe.translate.blob_shapes import text_of
+from gfpq_inspect.models.caffe.translate.context import LayerContext
 from gfpq_inspect.models.caffe.translate.registry import layer
 
 _BEFORE_THE_START = np.iinfo(np.int64).min + 1
