@@ -55,6 +55,29 @@ def plan_calibration(
     return _Planner(_needed(steps, wanted), [], wanted, given, ()).run()
 
 
+def plan_in_order(
+    order: Sequence[Step],
+    given: Iterable[Value],
+    *,
+    rows: Sequence[Row] = (),
+    points: Iterable[Value] = (),
+    kept: Iterable[Value] = (),
+) -> list[Action]:
+    """Layers in an order that is given; rows and points are looked at as soon as their tensors are there.
+
+    Args:
+        order: Every step after those that it reads from.
+        given: Values that are there from the start (the inputs).
+        rows: What is measured.
+        points: Values that are looked at.
+        kept: Values that are never dropped.
+    """
+    steps: dict[Side, list[Step]] = {}
+    for step in order:
+        steps.setdefault(step.side, []).append(step)
+    return _Planner(steps, rows, list(points), given, kept).run(order)
+
+
 def _needed(steps: Mapping[Side, Sequence[Step]], wanted: Iterable[Value]) -> dict[Side, list[Step]]:
     needed = set(wanted)
     result: dict[Side, list[Step]] = {}
@@ -92,15 +115,24 @@ class _Planner:
         self._done: set[int] = set()
         self._actions: list[Action] = []
 
-    def run(self) -> list[Action]:
+    def run(self, order: Sequence[Step] | None = None) -> list[Action]:
         start = Action(None)
         self._actions.append(start)
         self._arrive(start, self._given)
-        for side in self._steps:
-            for step in self._steps[side]:
-                self._schedule(step)
+        if order is None:
+            for side in self._steps:
+                for step in self._steps[side]:
+                    self._schedule(step)
+        else:
+            for step in order:
+                self._append(step)
         self._place_drops()
         return self._actions
+
+    def _append(self, step: Step) -> None:
+        action = Action(step)
+        self._actions.append(action)
+        self._arrive(action, [(step.side, name) for name in step.outputs])
 
     def _schedule(self, step: Step) -> None:
         if id(step) in self._done:
@@ -135,9 +167,7 @@ class _Planner:
             else:
                 stack.pop()
                 self._done.add(id(step))
-                action = Action(step)
-                self._actions.append(action)
-                self._arrive(action, [(step.side, name) for name in step.outputs])
+                self._append(step)
 
     def _arrive(self, action: Action, values: Iterable[Value]) -> None:
         arrived = list(values)

@@ -25,6 +25,7 @@ class Quantizer:
         samples: Samples in the batch.
         constants: Values whose axis 0 does not count samples.
         evidence: One a point, filled as the deployed lanes are quantized.
+        seen: Points whose evidence is taken elsewhere.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Quantizer:
         samples: int,
         constants: Collection[tuple[Side, str]],
         evidence: Sequence[PointEvidence],
+        seen: Collection[int] = (),
     ) -> None:
         self._points = points
         self._formats = formats
@@ -44,7 +46,7 @@ class Quantizer:
         self._constants = constants
         self._evidence = evidence
         self._copies: dict[tuple[Side, str], dict[tuple[int, int], tuple[Array, Array]]] = {}
-        self._seen: set[int] = set()
+        self._seen = set(seen)
 
     def quantized(self, lane: Lane, name: str, bits: int, array: Array) -> Array:
         """The quantized copy of a lane's tensor, of the same dtype."""

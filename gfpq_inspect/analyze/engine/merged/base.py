@@ -8,7 +8,7 @@ across a tensor that is measured. What only changes the layout is set aside, so 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,15 +23,11 @@ from onnx import helper
 from gfpq_inspect.analyze.engine.handed_over import BLOCKED_DOMAIN, MATRIX_PRODUCTS, is_fed
 from gfpq_inspect.analyze.engine.merged.external import hand_over, optimiser_options, read_back, shell_of, tensors_of
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
-from gfpq_inspect.models.model import CUSTOM_DOMAIN, Layer, Model
-from gfpq_inspect.models.onnx.names import subgraphs_of
+from gfpq_inspect.models.model import Layer, Model
 
 Array = NDArray[Any]
 
 _LAYOUT = ("ReorderInput", "ReorderOutput")
-_RANDOM = frozenset(
-    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-)
 
 # Functions of one element that ONNX Runtime would leave the blocked layout for: they are shown to it as one that it
 # keeps there. All are finite at zero, so that the padding stays harmless.
@@ -82,23 +78,6 @@ class Base:
         return self.places.get(value, Place(value))
 
 
-def check_model(model: Model) -> None:
-    """Refuse what no merged graph can hold.
-
-    Raises:
-        NotMerged: Nodes that the host computes, control flow, random numbers.
-    """
-    for node in model.graph.graph.node:
-        if node.domain == CUSTOM_DOMAIN:
-            raise NotMerged(f"{node.op_type} is computed on the host")
-        if any(True for _ in subgraphs_of(node)):
-            raise NotMerged(f"{node.op_type} is control flow")
-        if node.op_type in _RANDOM:
-            raise NotMerged(f"{node.op_type} draws random numbers")
-    if model.graph.graph.sparse_initializer:
-        raise NotMerged("the weights are sparse")
-
-
 def plain_base(model: Model, known: Mapping[str, Array]) -> Base:
     """The model's own nodes; `known` initializers are taken as they are instead of being copied."""
     graph = model.graph.graph
@@ -128,7 +107,11 @@ def _reads_of(model: Model) -> dict[str, set[str]]:
 
 
 def optimised_base(
-    model: Model, shapes: Mapping[str, Sequence[int]], constants: set[str], known: Mapping[str, Array]
+    model: Model,
+    shapes: Mapping[str, Sequence[int]],
+    constants: set[str],
+    known: Mapping[str, Array],
+    left_out: Collection[str] = (),
 ) -> Base:
     """What ONNX Runtime's optimiser makes of a model.
 
@@ -137,11 +120,12 @@ def optimised_base(
         shapes: Graph input to its shape.
         constants: Values that no sample reaches.
         known: Initializers that are arrays already.
+        left_out: Keys of layers that run by themselves; what they give is an input of the graph.
 
     Raises:
         NotMerged: The optimised graph does not show every layer any more.
     """
-    shown = _shown(model, shapes)
+    shown, brought = _shown(model, shapes, left_out)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "optimised.onnx"
         options = optimiser_options(file)
@@ -158,7 +142,7 @@ def optimised_base(
             initializers.update((name, own[name]) for name in large)
         except Exception as error:  # its refusals are of many classes
             raise NotMerged(f"it is not optimised as a whole ({' '.join(str(error).split())[:200]})") from error
-    return _Reader(model, optimised, initializers, own, constants).base()
+    return _Reader(model, optimised, initializers, own, constants=constants, brought=brought).base()
 
 
 def _large_matrices(shown: onnx.ModelProto, own: Mapping[str, Array]) -> set[str]:
@@ -175,9 +159,16 @@ def _large_matrices(shown: onnx.ModelProto, own: Mapping[str, Array]) -> set[str
     }
 
 
-def _shown(model: Model, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
-    """The model with fixed input shapes, every layer's outputs visible, and nothing that would leave the layout."""
+def _shown(
+    model: Model, shapes: Mapping[str, Sequence[int]], left_out: Collection[str]
+) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """The model with fixed input shapes, every layer's outputs visible, and nothing that would leave the layout.
+
+    Returns:
+        It, without the layers that are left out, and the values that those give, with the layer that does.
+    """
     shown = shell_of(model.graph)
+    brought = _leave_out(shown, model, left_out)
     for value in shown.graph.input:
         if value.name in shapes:
             elements = value.type.tensor_type.elem_type
@@ -192,7 +183,27 @@ def _shown(model: Model, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto
     del shown.graph.output[:]
     for name in visible:
         shown.graph.output.add().name = name
-    return shown
+    return shown, brought
+
+
+def _leave_out(shown: onnx.ModelProto, model: Model, left_out: Collection[str]) -> dict[str, str]:
+    """Make inputs of what some layers give."""
+    owners = {name: layer.key for layer in model.layers if layer.key in left_out for name in layer.nodes}
+    if not owners:
+        return {}
+    nodes = list(shown.graph.node)
+    brought = {name: owners[node.name] for node in nodes if node.name in owners for name in node.output if name}
+    del shown.graph.node[:]
+    shown.graph.node.extend(node for node in nodes if node.name not in owners)
+    types = {value.name: value for value in (*model.graph.graph.value_info, *model.graph.graph.output)}
+    read = dict.fromkeys(name for node in shown.graph.node for name in node.input if name in brought)
+    for name in read:
+        known = types.get(name)
+        if known is not None and known.type.tensor_type.elem_type:
+            shown.graph.input.append(known)
+        else:
+            shown.graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    return brought
 
 
 class _Reader:
@@ -204,8 +215,11 @@ class _Reader:
         optimised: onnx.ModelProto,
         initializers: dict[str, Array],
         own: Mapping[str, Array],
+        *,
         constants: set[str],
+        brought: Mapping[str, str],
     ) -> None:
+        self._brought = brought
         self._model = model
         self._initializers = initializers
         self._own = own
@@ -221,7 +235,7 @@ class _Reader:
         nodes = self._optimised.graph.node
         layout = {node.output[0]: node for node in nodes if _is_layout(node)}
         made = {name for node in nodes if not _is_layout(node) for name in node.output}
-        made |= {entry.value for entry in self._model.inputs}
+        made |= {entry.value for entry in self._model.inputs} | self._brought.keys()
         initializers = self._initializers
         values = {name for layer in self._model.layers for name in layer.outputs}
         values |= {entry.value for entry in self._model.inputs}
@@ -331,6 +345,8 @@ class _Reader:
         """Every layer must read what it read before, or a tensor would be quantized in the wrong place."""
         folded = self._constants | set(base.initializers)
         for layer in self._model.layers:
+            if layer.key in self._brought.values():
+                continue
             if layer.outputs and all(name in base.initializers for name in layer.outputs):
                 continue  # made once and for all
             made = {name for node in base.nodes[layer.key] for name in node.output}

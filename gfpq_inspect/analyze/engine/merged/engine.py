@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Feeds, LayerDone, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine, Tensors
 from gfpq_inspect.analyze.engine.merged.graph import Graph, operators_refused
+from gfpq_inspect.analyze.engine.merged.part import Crossing, PartWeaver
+from gfpq_inspect.analyze.engine.merged.parted import PartedRun, Split, add_sample, after, parted_notes, split_of
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
+from gfpq_inspect.analyze.engine.merged.segments import Segment
 from gfpq_inspect.analyze.engine.merged.shared import Shared, shared_of
 from gfpq_inspect.analyze.engine.merged.trust import first_difference
 from gfpq_inspect.analyze.engine.merged.weave import Ground, Weaver
@@ -62,12 +65,15 @@ class MergedEngine(LayeredEngine):
         self._dtypes: dict[Value, np.dtype[Any] | None] = {}
         self._graphs: dict[str, Graph] = {}
         self._refusal: str | None = self._own_reason or shared.refusal or operators_refused()
+        self._split = split_of(self, shared.refused, {})
 
     @property
     def name(self) -> str:  # type: ignore[override]  # a constant there, a finding here
         """What ran, and why not all of it in one graph."""
         if self._refusal is not None:
             return LayeredEngine.name
+        if not self._split.is_whole:
+            return "merged in parts (ONNX Runtime, all lanes in one graph, some layers by themselves)"
         return "merged (ONNX Runtime, all lanes in one graph)"
 
     @property
@@ -87,14 +93,16 @@ class MergedEngine(LayeredEngine):
             return ()
         if self._refusal is not None:
             return (f"All layers ran in the layered engine: {self._refusal}.",)
+        notes = parted_notes(self.experiment, self._split.refused, self._split.apart)
         if self._shared.plain is not None:
-            return (f"The lanes ran in one graph, but without blocked channels: {self._shared.plain}.",)
-        return ()
+            notes += (f"The lanes ran in one graph, but without blocked channels: {self._shared.plain}.",)
+        return notes
 
     def with_fewer_lanes(self, lanes: Sequence[Lane], make_measurer: Callable[[Experiment], Measurer]) -> LayeredEngine:
         """See `LayeredEngine.with_fewer_lanes`; the graphs make room, a later batch would make them anew."""
         with self._lock:
             self._graphs.clear()
+            self._split.graphs.clear()
         return super().with_fewer_lanes(lanes, make_measurer)
 
     def wrap_measurer(self, wrap: Callable[[Measurer], Measurer]) -> None:
@@ -138,8 +146,11 @@ class MergedEngine(LayeredEngine):
     def calibrate(self, feeds: Feeds, samples: int) -> NDArray[np.float64]:
         """See `interface.Engine.calibrate`."""
 
-        def work() -> NDArray[np.float64]:
-            rows = [self._graph("calibration", part).magnitudes(part) for part in _parts(feeds, samples)]
+        def work(split: Split) -> NDArray[np.float64]:
+            if split.is_whole:
+                rows = [self._graph("calibration", part).magnitudes(part) for part in _parts(feeds, samples)]
+            else:
+                rows = [self._parted(split, part).magnitudes(part) for part in _parts(feeds, samples)]
             return np.concatenate(rows)
 
         done = self._attempt(work)
@@ -150,10 +161,13 @@ class MergedEngine(LayeredEngine):
     ) -> Measurement:
         """See `interface.Engine.measure`."""
 
-        def work() -> Measurement:
+        def work(split: Split) -> Measurement:
             measurement = self._row_measurer.empty(samples)
             for index, part in enumerate(_parts(feeds, samples)):
-                self._graph("measurement", part).measure(part, deltas, measurement, index)
+                if split.is_whole:
+                    self._graph("measurement", part).measure(part, deltas, measurement, index)
+                else:
+                    add_sample(measurement, self._parted(split, part).measure(part, deltas), index)
             return measurement
 
         done = self._attempt(work)
@@ -165,16 +179,40 @@ class MergedEngine(LayeredEngine):
                     layer_done(action.step.layer)
         return done
 
-    def _attempt(self, work: Callable[[], Outcome]) -> Outcome | None:
-        """Do it in one graph; None where something stands in the way: the layered engine does it from then on."""
-        if self._refusal is None:
+    def _attempt(self, work: Callable[[Split], Outcome]) -> Outcome | None:
+        """Do it in graphs, taking out what they cannot hold; None where the layered engine does all from then on."""
+        while self._refusal is None:
+            split = self._split
             try:
-                return work()
-            except NotMerged as error:
-                self._refusal = str(error)
+                return work(split)
             except Exception as error:  # the layered engine has the last word on what does not run
-                self._refusal = " ".join(str(error).split())[:200]
+                self._make_way(split, error)
         return None
+
+    def _make_way(self, split: Split, error: Exception) -> None:
+        with self._lock:
+            if split is not self._split:
+                return  # another thread has found it out
+            found = after(self, split, error)
+            if found is None:
+                self._refusal = " ".join(str(error).split())[:200]
+            else:
+                self._split = found
+            self._graphs.clear()
+
+    def _parted(self, split: Split, feeds: Feeds) -> PartedRun:
+        if self._facts is None:
+            self.trial(feeds, 1)
+        with self._lock:
+            self._dtypes.update(
+                ((side, name), array.dtype) for side, arrays in feeds.items() for name, array in arrays.items()
+            )
+        return PartedRun(self, split, self._woven_part, self._lock)
+
+    def _woven_part(self, segment: Segment, crossing: Crossing, lanes: Sequence[Lane], calibration: bool) -> Graph:
+        ground, weights = self._ground(self._dtypes)
+        woven = PartWeaver(ground, lanes, weights, segment=segment, crossing=crossing).part(calibration=calibration)
+        return Graph(woven, self._shared.bases, {}, len(self.experiment.points), 1)
 
     def _graph(self, kind: str, feeds: Feeds) -> Graph:
         with self._lock:
@@ -187,7 +225,6 @@ class MergedEngine(LayeredEngine):
             return self._graphs[kind]
 
     def _woven(self, kind: str, feeds: Feeds) -> Graph:
-        assert self._facts is not None
         experiment, bases = self.experiment, self._shared.bases
         dtypes = dict(self._dtypes)
         inputs = {}
@@ -195,14 +232,19 @@ class MergedEngine(LayeredEngine):
             for value, array in arrays.items():
                 dtypes[side, value] = array.dtype
                 inputs[side, value] = (array.dtype, array.shape)
-        ground = Ground(experiment, bases, self._facts, dtypes, self._constants, 1)
-        weights = LaneWeights(bases, self._shared.placed)
+        ground, weights = self._ground(dtypes)
         if kind == "measurement":
             woven = Weaver(ground, experiment.lanes, weights).measurement(self._plan)
         else:
             lanes = [reference_lane(side) for side in experiment.models]
             woven = Weaver(ground, lanes, weights).calibration(self._calibration_plan)
         return Graph(woven, bases, inputs, len(experiment.points), 1)
+
+    def _ground(self, dtypes: dict[Value, np.dtype[Any] | None]) -> tuple[Ground, LaneWeights]:
+        assert self._facts is not None
+        bases = self._shared.bases
+        ground = Ground(self.experiment, bases, self._facts, dtypes, self._constants, 1)
+        return ground, LaneWeights(bases, self._shared.placed)
 
 
 def _parts(feeds: Feeds, samples: int) -> list[Feeds]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,9 @@ from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.quantize.kernels import SUM_FIELDS
 
 Array = NDArray[Any]
+
+Live = Mapping[str, dict[Value, Array]]
+"""Lane name to its tensors."""
 
 _COUNT = SUM_FIELDS.index("count")
 _FLAG = "done"
@@ -100,14 +104,21 @@ class Graph:
             elements = helper.np_dtype_to_tensor_dtype(array.dtype)
             model.graph.input.append(helper.make_tensor_value_info(name, elements, array.shape))
         packed = {name: array for name, array in woven.initializers.items() if name not in self._fed}
+        # The nodes are those of the tasks, in their order.
+        self._owners = dict(zip((node.name for node in model.graph.node), woven.owners, strict=False))
+        self._brought = woven.brought
+        self._gives = woven.gives
+        self._outputs = list(dict.fromkeys(name for _, _, name in woven.gives))
         data, self._arrays = hand_over(model, packed, options)
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its refusals are of many classes
-            raise NotMerged(" ".join(str(error).split())[:300]) from error
+            raise self._blamed(error) from error
         self._used = {entry.name for entry in self._session.get_inputs()}
 
-    def measure(self, feeds: Feeds, deltas: Sequence[Any] | None, into: Measurement, first: int) -> None:
+    def measure(
+        self, feeds: Feeds, deltas: Sequence[Any] | None, into: Measurement, first: int, live: Live | None = None
+    ) -> None:
         """Run one batch and put what the taps find into a measurement.
 
         Args:
@@ -115,9 +126,10 @@ class Graph:
             deltas: As in `Engine.measure`.
             into: Sums of all samples of which this batch is a part.
             first: The batch's first sample in it.
+            live: Tensors of every lane that other parts of the plan have made; gets what they need.
         """
         room = self._room(deltas)
-        self._run(feeds, room)
+        self._run(feeds, room, live)
         part = slice(first, first + self._samples)
         for target in self._results.targets:
             into.sums[part, target.row, target.columns] = room.sums[:, target.places]
@@ -133,10 +145,10 @@ class Graph:
             known = into.captured.get(key)
             into.captured[key] = array if known is None or constant else np.concatenate([known, array])
 
-    def magnitudes(self, feeds: Feeds) -> NDArray[np.float64]:
-        """Run one batch; largest magnitude of every point, float64 [samples, points]."""
+    def magnitudes(self, feeds: Feeds, live: Live | None = None) -> NDArray[np.float64]:
+        """Run one batch; largest magnitude of every point, float64 [samples, points]; `live` as in `measure`."""
         room = self._room(None)
-        self._run(feeds, room)
+        self._run(feeds, room, live)
         return room.magnitudes
 
     def _room(self, deltas: Sequence[Any] | None) -> _Room:
@@ -158,7 +170,13 @@ class Graph:
             captures=captures,
         )
 
-    def _run(self, feeds: Feeds, room: _Room) -> None:
+    def _blamed(self, error: Exception) -> NotMerged:
+        """A failure with the layer whose node ONNX Runtime names, if it does."""
+        names = re.findall(r"[('](n\d+|tap\d+(?:/\d+)?)[)']", str(error))
+        owners = [self._owners[name] for name in names if self._owners.get(name) is not None]
+        return NotMerged(" ".join(str(error).split())[:300], layer=owners[0] if owners else None)
+
+    def _run(self, feeds: Feeds, room: _Room, live: Live | None) -> None:
         number = _native.begin_run(
             self._samples, room.deltas, room.sums, room.products, room.evidence, room.magnitudes, room.captures
         )
@@ -167,7 +185,17 @@ class Graph:
             for (side, value), name in self._inputs.items():
                 if name in self._used:
                     given[name] = feeds[side][value]
-            self._session.run([_FLAG], given)
+            for name, brought in self._brought.items():
+                if live is not None and name in self._used:
+                    given[name] = np.ascontiguousarray(live[brought.lane][brought.value])
+            try:
+                made = self._session.run([_FLAG, *self._outputs], given)
+            except Exception as error:  # its refusals are of many classes
+                raise self._blamed(error) from error
+            if live is not None:
+                arrays = dict(zip(self._outputs, made[1:], strict=True))
+                for made_value, lane, output in self._gives:
+                    live[lane][made_value] = arrays[output]
         finally:
             _native.end_run(number)
 
@@ -211,6 +239,9 @@ def _written(
     for value, name in woven.inputs.items():
         dtype, shape = inputs[value]
         graph.input.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), shape))
+    for name, brought in woven.brought.items():
+        elements = helper.np_dtype_to_tensor_dtype(brought.dtype)
+        graph.input.append(helper.make_tensor_value_info(name, elements, brought.shape))
     block = max((base.block for base in bases.values()), default=0)
     known = dict(woven.shapes)
     for task in woven.tasks:
@@ -226,6 +257,8 @@ def _written(
     done = graph.node.add()
     done.CopyFrom(helper.make_node("Identity", [RUN_INPUT], [_FLAG]))
     graph.output.append(helper.make_tensor_value_info(_FLAG, onnx.TensorProto.INT64, [1]))
+    for name in dict.fromkeys(name for _, _, name in woven.gives):
+        graph.output.add().name = name
     produced = {name for node in graph.node for name in node.output}
     for name, shape in known.items():
         if name in produced:

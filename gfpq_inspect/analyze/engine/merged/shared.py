@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.blocked_layers import BlockedLayers
 from gfpq_inspect.analyze.engine.interface import Experiment
-from gfpq_inspect.analyze.engine.merged.base import Base, check_model, optimised_base, plain_base
-from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
+from gfpq_inspect.analyze.engine.merged.base import Base, optimised_base, plain_base
+from gfpq_inspect.analyze.engine.merged.refusal import LayerKey, NotMerged
+from gfpq_inspect.analyze.engine.merged.refused import refused_layers
 from gfpq_inspect.analyze.engine.merged.weights import Placed, placed_weights
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.models.model import LayerKind, Model
@@ -27,12 +29,14 @@ class Shared:
         placed: Quantized weights in them.
         refusal: Why no lanes can be merged, or None.
         plain: Why the channels are not in blocks, or None.
+        refused: Layers that run by themselves, and why.
     """
 
     bases: Mapping[Side, Base]
     placed: Placed
     refusal: str | None = None
     plain: str | None = None
+    refused: Mapping[LayerKey, str] = field(default_factory=dict)
 
     def blocked(self) -> dict[Side, BlockedLayers]:
         """For the layered engine: the layers that are computed otherwise than by the model's own nodes."""
@@ -52,7 +56,7 @@ def shared_of(experiment: Experiment, *, blocked: bool = True) -> Shared:
         blocked: Whether channels may be kept in blocks.
     """
     try:
-        _check(experiment)
+        refused = _refused(experiment)
     except NotMerged as error:
         return Shared({}, {}, refusal=str(error))
     reason = "the network is too small for that to pay"
@@ -64,15 +68,16 @@ def shared_of(experiment: Experiment, *, blocked: bool = True) -> Shared:
                     {entry.value: entry.shape for entry in model.inputs},
                     constants_of(model),
                     _known(experiment, side),
+                    {key for owner, key in refused if owner is side},
                 )
                 for side, model in experiment.models.items()
             }
-            return Shared(bases, placed_weights(experiment, bases))
+            return Shared(bases, placed_weights(experiment, bases, refused), refused=refused)
         except NotMerged as error:
             reason = str(error)
     try:
         bases = {side: plain_base(model, _known(experiment, side)) for side, model in experiment.models.items()}
-        return Shared(bases, placed_weights(experiment, bases), plain=reason)
+        return Shared(bases, placed_weights(experiment, bases, refused), plain=reason, refused=refused)
     except NotMerged as error:
         return Shared({}, {}, refusal=str(error))
 
@@ -82,12 +87,27 @@ def _known(experiment: Experiment, side: Side) -> dict[str, NDArray[Any]]:
     return {entry.initializer: entry.stored for entry in experiment.weights.of(side)}
 
 
-def _check(experiment: Experiment) -> None:
+def _refused(experiment: Experiment) -> dict[LayerKey, str]:
+    """Layers that run by themselves, and why.
+
+    Raises:
+        NotMerged: Nothing is left to merge.
+    """
     for point in experiment.points:
         if not isinstance(point.format, Gfpq) or point.at_output:
             raise NotMerged("data are quantized in another format than GFPQ")
-    for model in experiment.models.values():
-        check_model(model)
+    refused: dict[LayerKey, str] = {}
+    count = 0
+    for side, model in experiment.models.items():
+        count += sum(bool(layer.nodes) for layer in model.layers)
+        refused.update(((side, key), reason) for key, reason in refused_layers(model).items())
+        for layer in model.layers:
+            weights = experiment.weights.of_layer(side, layer).values()
+            if any(entry.own_format is not None or entry.stored.dtype != np.float32 for entry in weights):
+                refused.setdefault((side, layer.key), "its weights are not float32 in GFPQ")
+    if count and len(refused) == count:
+        raise NotMerged(next(iter(refused.values())))
+    return refused
 
 
 def constants_of(model: Model) -> set[str]:

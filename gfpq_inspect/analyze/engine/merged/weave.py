@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, RowProblem, RowState
 from gfpq_inspect.analyze.engine.merged.base import Base
-from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
+from gfpq_inspect.analyze.engine.merged.refusal import LayerKey, NotMerged, blamed
 from gfpq_inspect.analyze.engine.merged.taps import Read, Results, Symbol, Tap, Target
 from gfpq_inspect.analyze.engine.merged.weights import LaneWeights
 from gfpq_inspect.analyze.engine.plan import Action, Value
@@ -60,6 +60,23 @@ class Node:
     outputs: list[str]
 
 
+@dataclass(frozen=True)
+class Brought:
+    """A tensor that another part of the plan has made.
+
+    Attributes:
+        value: Which.
+        lane: One of the lanes that have it.
+        dtype: Element type.
+        shape: Of one sample.
+    """
+
+    value: Value
+    lane: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
 @dataclass
 class Woven:
     """A graph before it is written down.
@@ -72,6 +89,9 @@ class Woven:
         results: What the taps give.
         problems: Rows that cannot be scored.
         unscored: (row, column, elements) of rows that hold no floating-point numbers, equal in the lanes compared.
+        owners: For each task the layer that it stands for or follows.
+        brought: Graph input to the lane's tensor of another part of the plan that it takes.
+        gives: (value, lane, graph output) of tensors that other parts need.
     """
 
     tasks: list[Node | Tap] = field(default_factory=list)
@@ -81,6 +101,9 @@ class Woven:
     results: Results = field(default_factory=Results)
     problems: dict[tuple[int, int], RowProblem] = field(default_factory=dict)
     unscored: list[tuple[int, int, int]] = field(default_factory=list)
+    owners: list[LayerKey | None] = field(default_factory=list)
+    brought: dict[str, Brought] = field(default_factory=dict)
+    gives: list[tuple[Value, str, str]] = field(default_factory=list)
 
 
 class Weaver:
@@ -119,9 +142,12 @@ class Weaver:
         self._begin()
         for action in plan:
             if action.step is not None:
-                self._layer(action.step.side, action.step.layer, action.step.quantized)
+                with blamed(layer=(action.step.side, action.step.layer.key)):
+                    self._layer(action.step.side, action.step.layer, action.step.quantized)
             for index in action.rows:
-                self._row(index)
+                with blamed(look=index):
+                    self._row(index)
+            self._owned(action)
         return self.woven
 
     def calibration(self, plan: Sequence[Action]) -> Woven:
@@ -129,14 +155,21 @@ class Weaver:
         self._begin()
         for action in plan:
             if action.step is not None:
-                self._layer(action.step.side, action.step.layer, {})
+                with blamed(layer=(action.step.side, action.step.layer.key)):
+                    self._layer(action.step.side, action.step.layer, {})
             for side, name in action.measure:
-                symbol = self._floating(self._value(reference_lane(side), name), side, name)
+                with blamed(look=(side, name)):
+                    symbol = self._floating(self._value(reference_lane(side), name), side, name)
                 tap = self._tap([symbol])
                 for (point_side, value, _), index in self._points.items():
                     if (point_side, value) == (side, name):
                         tap.magnitudes.append((0, index))
+            self._owned(action)
         return self.woven
+
+    def _owned(self, action: Action) -> None:
+        owner = None if action.step is None else (action.step.side, action.step.layer.key)
+        self.woven.owners += [owner] * (len(self.woven.tasks) - len(self.woven.owners))
 
     def _begin(self) -> None:
         for side, model in self._experiment.models.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.interface import Experiment
 from gfpq_inspect.analyze.engine.merged.base import Base
-from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
+from gfpq_inspect.analyze.engine.merged.refusal import LayerKey, NotMerged
 from gfpq_inspect.analyze.lanes import Lane, Side, Weights
 from gfpq_inspect.analyze.weights import QuantizedWeight
 from gfpq_inspect.models.model import Layer
@@ -23,8 +23,10 @@ Placed = Mapping[tuple[Side, str], Mapping[str, QuantizedWeight]]
 """(model, layer key) to the layer's quantized weights, by initializer of the graph that computes."""
 
 
-def placed_weights(experiment: Experiment, bases: Mapping[Side, Base]) -> dict[tuple[Side, str], Any]:
-    """Find every quantized weight again in the graphs that compute.
+def placed_weights(
+    experiment: Experiment, bases: Mapping[Side, Base], refused: Collection[LayerKey] = ()
+) -> dict[tuple[Side, str], Any]:
+    """Find every quantized weight again in the graphs that compute; layers that run by themselves need none.
 
     Quantizing goes by element, so a weight that the optimiser laid out anew is quantized where it lies.
 
@@ -36,7 +38,7 @@ def placed_weights(experiment: Experiment, bases: Mapping[Side, Base]) -> dict[t
     for side, model in experiment.models.items():
         for layer in model.layers:
             entries = experiment.weights.of_layer(side, layer)
-            if entries:
+            if entries and (side, layer.key) not in refused:
                 found[side, layer.key] = _of_layer(bases[side], layer, entries, moved)
     return found
 
