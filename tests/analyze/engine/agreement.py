@@ -109,7 +109,10 @@ def assert_engines_agree(
 ) -> MergedEngine:
     """Run both engines on a batch; the merged one must really have merged."""
     layered = MergedEngine(experiment, blocked=blocked, merge=False)
-    first = {side: {name: a[: len(a) // samples] for name, a in arrays.items()} for side, arrays in feeds.items()}
+    first = {
+        side: {name: a[: len(a) // samples] if a.ndim else a for name, a in arrays.items()}
+        for side, arrays in feeds.items()
+    }
     experiment = capturing(experiment, layered, first)
     layered = MergedEngine(experiment, blocked=blocked, merge=False)
     merged = MergedEngine(experiment, blocked=blocked)

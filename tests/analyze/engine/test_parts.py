@@ -228,3 +228,24 @@ def test_detectors_run_merged_but_for_their_last_layer(shared: Path, name: str, 
     assert re.match(
         r"1 of \d+ layers ran in the layered engine.*DetectionOutput is computed on the host", merged.notes[0]
     )
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("blocked", [False, True], ids=["plain", "blocked"])
+@pytest.mark.parametrize("name", ["silero_vad_16k_op15.onnx", "silero_vad_op18_ifless.onnx"])
+def test_a_network_with_branches_runs_merged_but_for_them(shared: Path, name: str, blocked: bool) -> None:
+    network = open_network(shared / "models" / "silero_vad" / name)
+    shapes = {"input": (1, 512), "state": (2, 1, 128)}
+    experiment = experiment_of(network.build({key: shapes[key] for key in shapes}))
+    random = np.random.default_rng(3)
+    feeds = {
+        Side.FIRST: {
+            entry.value: random.standard_normal(entry.shape).astype(entry.dtype)
+            if entry.shape
+            else np.array(16000, entry.dtype)
+            for entry in experiment.models[Side.FIRST].inputs
+        }
+    }
+    merged = assert_engines_agree(experiment, feeds, blocked=blocked)
+    assert merged.is_merged, merged.notes
+    assert re.match(r"\d of \d+ layers ran in the layered engine.*If is control flow", merged.notes[0])

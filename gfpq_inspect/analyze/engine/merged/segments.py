@@ -70,7 +70,8 @@ def segments_of_plan(
     actions = plan_in_order(order, given, rows=looks.rows, points=looks.points, kept=looks.kept)
     groups: list[tuple[bool, list[Action]]] = []
     for action in actions:
-        merged = _key(action.step or actions[1].step or steps[0]) not in refused
+        step = action.step or next(iter(order), None)  # the inputs go with the first layer
+        merged = step is None or _key(step) not in refused
         if groups and groups[-1][0] == merged:
             groups[-1][1].append(action)
         else:
