@@ -7,8 +7,9 @@ from collections.abc import Sequence
 BLOCKED_DOMAIN = "com.microsoft.nchwc"
 """ONNX Runtime's own operators on blocks of channels."""
 
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-"""Operators whose weights may always be handed over."""
+CONVOLUTIONS = frozenset({"Conv"})
+"""Operators whose weights may always be handed over: the kernel computes the same with them and without. That of
+ConvTranspose does not: it turns the weights that it finds in the graph, and adds in another order from then on."""
 
 MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
 """Operators whose weights are handed over where they are large."""

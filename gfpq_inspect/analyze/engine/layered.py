@@ -27,6 +27,7 @@ from gfpq_inspect.analyze.engine.quantizer import Quantizer
 from gfpq_inspect.analyze.engine.rows import Measurer, RowMeasurer
 from gfpq_inspect.analyze.engine.steps import Step, StepBuilder
 from gfpq_inspect.analyze.engine.tensors import (
+    aligned,
     as_floating,
     is_floating,
     sample_digests,
@@ -210,7 +211,7 @@ class LayeredEngine:
             pieces = []
             for index in range(samples):
                 part = {
-                    name: array if (step.side, name) in self._constants else sample_of(array, index, samples)
+                    name: array if (step.side, name) in self._constants else aligned(sample_of(array, index, samples))
                     for name, array in values.items()
                 }
                 pieces.append(step.run(part, lane.weights))
@@ -284,7 +285,7 @@ class LayeredEngine:
 def _given(feeds: Feeds, only: Side | None = None) -> Tensors:
     """The inputs as the first live tensors."""
     return {
-        (side, name): array
+        (side, name): aligned(array)
         for side, arrays in feeds.items()
         if only is None or side is only
         for name, array in arrays.items()

@@ -40,6 +40,20 @@ def sample_of(array: Array, index: int, samples: int) -> Array:
     return array[index * length : (index + 1) * length]
 
 
+_ALIGNMENT = 16
+"""What every allocator here grants; a sample that lies inside a batch may start anywhere."""
+
+
+def aligned(array: Array) -> Array:
+    """The array, or a copy where it starts at an odd place: vectorised sums begin with what is left of a vector there.
+
+    Without, a sample would give other last bits from inside a batch than alone.
+    """
+    if not isinstance(array, np.ndarray) or array.__array_interface__["data"][0] % _ALIGNMENT == 0:
+        return array
+    return array.copy()
+
+
 def size_in_bytes(array: object) -> int:
     """Bytes of a tensor, 0 for anything else."""
     return array.nbytes if isinstance(array, np.ndarray) else 0

@@ -24,7 +24,7 @@ from gfpq_inspect.analyze.engine.merged.weights import LaneWeights
 from gfpq_inspect.analyze.engine.plan import Value
 from gfpq_inspect.analyze.engine.rows import Measurer
 from gfpq_inspect.analyze.engine.steps import Step
-from gfpq_inspect.analyze.engine.tensors import sample_of
+from gfpq_inspect.analyze.engine.tensors import aligned, sample_of
 from gfpq_inspect.analyze.lanes import Lane, reference_lane
 from gfpq_inspect.errors import ModelError
 
@@ -249,11 +249,11 @@ class MergedEngine(LayeredEngine):
 
 def _parts(feeds: Feeds, samples: int) -> list[Feeds]:
     """One sample each."""
-    if samples == 1:
-        return [feeds]
     return [
         {
-            side: {name: np.ascontiguousarray(sample_of(array, index, samples)) for name, array in arrays.items()}
+            side: {
+                name: aligned(np.ascontiguousarray(sample_of(array, index, samples))) for name, array in arrays.items()
+            }
             for side, arrays in feeds.items()
         }
         for index in range(samples)
