@@ -56,6 +56,9 @@ SUM_FIELDS: tuple[str, ...] = tuple(MERGE_RULES)
 GRID_TOLERANCE = 1e-4
 """Largest distance from a grid point, in steps, that counts as on it; other values pass with a chance of 0.02 %."""
 
+_FIRST_LOOK = 1 << 12
+"""Values that tell of most tensors that they are not quantized."""
+
 MOST_LANES = 16
 """Largest number of lanes that `similarity` takes in one call."""
 
@@ -271,7 +274,17 @@ def grid_fit(array: FloatArray, bits: int, tolerance: float = GRID_TOLERANCE) ->
 
 def on_grid(array: FloatArray, bits: int, tolerance: float = GRID_TOLERANCE) -> bool:
     """True when the tensor is quantized already (see `grid_fit`); an all-zero tensor is."""
-    return grid_fit(array, bits, tolerance).fits
+    source = _contiguous(array)
+    # Where a few values lie off the grid, the others need no look; of a weight as trained, hardly any lies on it.
+    start = source.reshape(-1)[:_FIRST_LOOK]
+    if start.size < source.size and not grid_fit(start, bits, tolerance).fits:
+        return False
+    return grid_fit(source, bits, tolerance).fits
+
+
+def nonzero_count(array: FloatArray) -> int:
+    """Elements that are not zero; several times faster than counting them without the comparison."""
+    return int(np.count_nonzero(array != 0))
 
 
 def floor_db(array: FloatArray, bits: int) -> float | None:

@@ -148,7 +148,7 @@ def evidence_of(before: FloatArray, after: FloatArray, bits: int, delta: int) ->
         )
     grid = gfpq_of(bits)
     top, above = grid.value(grid.highest_code, delta), grid.value(grid.highest_code + 1, delta)
-    nonzero = int(np.count_nonzero(before))
+    nonzero = kernels.nonzero_count(before)
     over = _count_from(before, np.nextafter(before.dtype.type(top), np.inf), magnitude)
     # The smallest number of the array's type that is a step above: a rounded limit would count its lower neighbour.
     limit = before.dtype.type(above)
@@ -158,7 +158,7 @@ def evidence_of(before: FloatArray, after: FloatArray, bits: int, delta: int) ->
         nonzero=nonzero,
         snapped=over - beyond,
         beyond=beyond,
-        flushed=nonzero - int(np.count_nonzero(after)),
+        flushed=nonzero - kernels.nonzero_count(after),
         magnitude=magnitude,
         delta_low=delta,
         delta_high=delta,

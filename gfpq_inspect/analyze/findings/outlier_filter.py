@@ -54,8 +54,11 @@ def filter_range(row: str, stored: Array, quantized: Array) -> FilterRange | Non
     error = np.array([np.square(q.astype(np.float64) - s).sum() for q, s in zip(quantized, stored, strict=True)])
     with np.errstate(divide="ignore"):
         sqnr = 10 * np.log10(energy[others] / error[others])
-    nonzero = (stored != 0).sum(1)[others].sum()
-    vanished = ((quantized == 0) & (stored != 0)).sum(1)[others].sum()
+    nonzero = vanished = 0
+    for index in np.flatnonzero(others):
+        there = stored[index] != 0
+        nonzero += int(np.count_nonzero(there))
+        vanished += int(np.count_nonzero(there & (quantized[index] == 0)))
     return FilterRange(
         row=row,
         filter=int(order[0]),

@@ -11,6 +11,8 @@ from gfpq_inspect.analyze.engine.tensors import as_floating
 from gfpq_inspect.analyze.findings.case import Case
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.result import LayerRow
+from gfpq_inspect.quantize import kernels
+from gfpq_inspect.quantize.kernels import SUM_FIELDS
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,11 @@ def weights_seen(case: Case) -> Iterator[SeenWeight]:
             if entry.own_format is not None or entry.on_grid:
                 continue
             stored, quantized = as_floating(entry.stored), as_floating(entry.quantized)
-            nonzero = int(np.count_nonzero(stored))
-            flushed = (nonzero - int(np.count_nonzero(quantized))) / max(1, nonzero)
-            signal = float((stored.astype(np.float64) ** 2).sum())
-            error = float(((quantized.astype(np.float64) - stored) ** 2).sum())
+            nonzero = kernels.nonzero_count(stored)
+            flushed = (nonzero - kernels.nonzero_count(quantized)) / max(1, nonzero)
+            # Copies in double would take several times the room of the largest weight.
+            sums = kernels.similarity(stored.reshape(1, -1), [quantized.reshape(1, -1)])[0][0, 0]
+            error, signal = float(sums[SUM_FIELDS.index("sum_dd")]), float(sums[SUM_FIELDS.index("sum_xx")])
             sqnr = 10 * float(np.log10(signal / error)) if error > 0 and signal > 0 else float("inf")
             row = case.row_key(side, layer.key)
             yield SeenWeight(side, row, name, entry.bits, flushed, sqnr, _alone(case, side, row))
