@@ -277,7 +277,9 @@ def _values(title: str, tensor: str, role: str, edges: list[float], counts: dict
 
 
 def _decibel(signal: float, error: float) -> float | None:
-    return 10 * math.log10(signal / error) if signal > 0 and error > 0 else None
+    if not (0 < signal < math.inf and 0 < error < math.inf):
+        return None
+    return 10 * (math.log10(signal) - math.log10(error))  # the quotient of energies may leave the range of a double
 
 
 def _short(value: float | None, decimals: int | None = None) -> float | None:

@@ -332,7 +332,8 @@ class _Probe:
         weight = 1 / np.maximum(self.statistics.deviation, deviation + _FLOAT32_TINY)
         matrix = np.stack(columns, axis=1) * weight[:, None]
         target = (self.statistics.mean - mean) * weight
+        known = np.isfinite(matrix).all(axis=1) & np.isfinite(target)  # not where an image overflows or holds NaN
         # Directions that the first layer hardly sees are left alone.
-        shift = np.linalg.lstsq(matrix, target, rcond=0.05)[0].astype(np.float64)
+        shift = np.linalg.lstsq(matrix[known], target[known], rcond=0.05)[0].astype(np.float64)
         moved = [image + shift.astype(np.float32).reshape(1, -1, 1, 1) for image in images]
         return shift, self.mismatch(*self.observe(moved))
