@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 NATIVE_SOURCES := $(shell find native -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' -o -name 'CMakeLists.txt' -o -name '*.in' \) 2>/dev/null)
 
-.PHONY: help demo test check unit install install-dev native-test exhaustive bench fuzz sanitize \
+.PHONY: help demo test check unit install install-dev native-test exhaustive bench bench-peers fuzz sanitize \
         gfpq-libs golden samples pictures clean
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo 'make check       ruff, mypy, import rules, C++ tests'
 	@echo 'make exhaustive  every float32 pattern against the reference (minutes)'
 	@echo 'make bench       speed as ratios measured in one run'
+	@echo 'make bench-peers like tools on the same networks, whole processes (installs them, up to an hour)'
 	@echo 'make sanitize    C++ tests under the address and undefined-behaviour sanitizers'
 	@echo 'make fuzz        one minute of each fuzzer'
 	@echo 'make gfpq-libs   the drop-in library laid out as GFPQLibs/{include,lib,sample}'
@@ -90,6 +91,9 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.bench.engine --json build/bench-engine.json
 	$(BIN)/python -m tests.bench.engine mobilenetv2 squeezenet --isolate
 	$(BIN)/python -m tests.bench.report_page
+
+bench-peers: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.bench.peers --json build/bench-peers.json
 
 golden: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.report.rebaseline

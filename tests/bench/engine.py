@@ -70,6 +70,16 @@ def on_workers(work: Callable[[int], object]) -> Callable[[], None]:
     return run
 
 
+def on_all_processors(session: onnxruntime.InferenceSession, name: str, arrays: list[Any]) -> Callable[[], None]:
+    """All samples, one after the other."""
+
+    def run() -> None:
+        for array in arrays:
+            session.run(None, {name: array})
+
+    return run
+
+
 def plain_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -94,7 +104,7 @@ def measure(name: str, path: Path, rounds: int, *, isolate: bool) -> dict[str, A
     start_s = time.perf_counter() - started
     together, alone = plain_session(path, WORKERS), plain_session(path, 1)
     runs: dict[str, Callable[[], None]] = {
-        "two threads": lambda: [together.run(None, {entry.name: array}) for array in arrays] and None,
+        "two threads": on_all_processors(together, entry.name, arrays),
         "two workers": on_workers(lambda index: alone.run(None, {entry.name: arrays[index]})),
         "calibration": on_workers(lambda index: engine.calibrate(feeds[index], 1)),
         "lanes": on_workers(lambda index: engine.measure(feeds[index], 1, deltas)),

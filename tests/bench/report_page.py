@@ -13,17 +13,25 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
+from gfpq_inspect.analyze.result import Result
 from gfpq_inspect.report.html import render_html, render_shell
 from tests.report import samples
 
 OPENINGS = 7
 TARGETS_S = {"table": 0.5, "chart": 2.5}
-NETWORKS = {"tiny": samples.tiny, "typical": samples.typical, "large": lambda: samples.large(1500)}
+
+
+def _large() -> Result:
+    return samples.large(1500)
+
+
+NETWORKS: dict[str, Callable[[], Result]] = {"tiny": samples.tiny, "typical": samples.typical, "large": _large}
 MARKS = """() => Object.fromEntries([
   ...performance.getEntriesByType("paint").map((entry) => [entry.name, entry.startTime / 1000]),
   ...performance.getEntriesByType("mark").map((entry) => [entry.name, entry.startTime / 1000]),

@@ -1,0 +1,6 @@
+"""esp-ppq's graphwise analysis."""
+
+from .ppq_family import main
+
+if __name__ == "__main__":
+    main("esp_ppq", "graphwise")

@@ -1,0 +1,6 @@
+"""PPQ's layerwise analysis."""
+
+from .ppq_family import main
+
+if __name__ == "__main__":
+    main("ppq", "layerwise")
