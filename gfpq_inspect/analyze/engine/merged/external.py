@@ -11,6 +11,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from gfpq_inspect.quantize.aligned import aligned_copy, as_aligned
+
 Array = NDArray[Any]
 
 _INLINE_BYTES = 1024
@@ -70,7 +72,7 @@ def read_back(file: Path, own: Mapping[str, Array]) -> tuple[onnx.ModelProto, di
         if same is not None and same.shape == stored.shape and same.dtype == stored.dtype and _equal(same, stored):
             arrays[tensor.name] = same
         else:
-            arrays[tensor.name] = np.array(stored)
+            arrays[tensor.name] = aligned_copy(stored)
         del stored
     del model.graph.initializer[:]
     return model, arrays
@@ -97,23 +99,27 @@ def shell_of(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def hand_over(
-    model: onnx.ModelProto, initializers: Mapping[str, Array], options: onnxruntime.SessionOptions
-) -> tuple[bytes, list[Array]]:
+    model: onnx.ModelProto,
+    initializers: Mapping[str, Array],
+    options: onnxruntime.SessionOptions,
+    *,
+    optimised: bool = True,
+) -> tuple[bytes, list[Any]]:
     """Serialize a model whose initializers are arrays; large ones go through the options.
-
-    ONNX Runtime reads the large arrays where they are, without holding them.
 
     Args:
         model: Without initializers; gets them.
         initializers: Those that are used are taken.
         options: Know of the large arrays afterwards.
+        optimised: Whether the optimiser may look at the arrays; sessions then have copies. Without, all sessions
+            compute with the very arrays that are handed over.
 
     Returns:
-        The model, and the arrays that must outlive every session made of it.
+        The model, and what must outlive every session made of it.
     """
     used = {name for node in model.graph.node for name in node.input}
     names: list[str] = []
-    kept: list[Array] = []
+    kept: list[Any] = []
     for name, array in initializers.items():
         if name not in used:
             continue
@@ -128,8 +134,12 @@ def hand_over(
         for key, text in (("location", "memory"), ("offset", "0"), ("length", str(array.nbytes))):
             tensor.external_data.add(key=key, value=text)
         names.append(name)
-        kept.append(np.ascontiguousarray(array))
+        kept.append(as_aligned(array))
     if names:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in kept]
         options.add_external_initializers(names, values)
+        kept += values
+        if not optimised:  # found there first; the graph alone would be given copies
+            for name, value in zip(names, values, strict=True):
+                options.add_initializer(name, value)
     return model.SerializeToString(), kept

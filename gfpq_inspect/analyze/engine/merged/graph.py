@@ -109,7 +109,7 @@ class Graph:
         self._brought = woven.brought
         self._gives = woven.gives
         self._outputs = list(dict.fromkeys(name for _, _, name in woven.gives))
-        data, self._arrays = hand_over(model, packed, options)
+        data, self._arrays = hand_over(model, packed, options, optimised=False)
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its refusals are of many classes

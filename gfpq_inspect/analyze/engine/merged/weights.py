@@ -16,6 +16,7 @@ from gfpq_inspect.analyze.lanes import Lane, Side, Weights
 from gfpq_inspect.analyze.weights import QuantizedWeight
 from gfpq_inspect.models.model import Layer
 from gfpq_inspect.quantize import kernels
+from gfpq_inspect.quantize.aligned import aligned_empty
 
 Array = NDArray[Any]
 
@@ -71,7 +72,8 @@ def _of_layer(
 
 
 def _moved(entry: QuantizedWeight, name: str, array: Array) -> QuantizedWeight:
-    quantized = kernels.apply(array, entry.bits, int(entry.delta))
+    room = aligned_empty(array.shape, array.dtype)
+    quantized = kernels.apply(array, entry.bits, int(entry.delta), room)
     deployed = array if entry.deployed is entry.stored else quantized
     return replace(entry, initializer=name, stored=array, quantized=quantized, deployed=deployed)
 
