@@ -83,7 +83,7 @@ void compute(const Kernel& kernel, KernelContext* context) {
     std::size_t inputs = 0, outputs = 0;
     check(interface.input_count(context, &inputs));
     check(interface.output_count(context, &outputs));
-    if (inputs != kernel.program.slots + 1 || outputs != std::max<std::size_t>(1, kernel.program.outputs()))
+    if (inputs != kernel.program.slots + kernel.program.operands + 1 || outputs != std::max<std::size_t>(1, kernel.program.outputs()))
         throw std::runtime_error("a tap's program does not fit its node");
     Tensors tensors;
     for (std::size_t slot = 0; slot < kernel.program.slots; ++slot) {
@@ -92,6 +92,13 @@ void compute(const Kernel& kernel, KernelContext* context) {
         if (slot == 0) tensors.shape = lengths;
         if (lengths != tensors.shape) throw std::runtime_error("lanes have tensors of different shapes here");
         tensors.inputs.push_back(static_cast<const float*>(data_of(interface, value)));
+    }
+    for (std::size_t operand = 0; operand < kernel.program.operands; ++operand) {
+        check(interface.input(context, kernel.program.slots + operand + 1, &value));
+        std::size_t size = 1;
+        for (const std::int64_t length : lengths_of(interface, value)) size *= static_cast<std::size_t>(length);
+        tensors.operands.push_back(static_cast<const float*>(data_of(interface, value)));
+        tensors.operand_sizes.push_back(size);
     }
     const std::int64_t nothing = 0;
     if (kernel.program.outputs() == 0) {

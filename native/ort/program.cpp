@@ -1,6 +1,8 @@
 #include "program.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <sstream>
 #include <stdexcept>
 
@@ -8,6 +10,8 @@
 
 namespace gfpq::ort {
 namespace {
+
+constexpr std::size_t kMostOperands = 1024;
 
 class Reader {
 public:
@@ -19,6 +23,12 @@ public:
         return value;
     }
     bool letter(char& letter) { return static_cast<bool>(stream_ >> letter); }
+    float real() {
+        const auto bits = static_cast<std::uint32_t>(number(std::size_t{1} << 32));
+        float value;
+        std::memcpy(&value, &bits, sizeof value);
+        return value;
+    }
 
 private:
     std::istringstream stream_;
@@ -45,6 +55,60 @@ Quantizing read_quantizing(Reader& reader, std::size_t slots) {
     return one;
 }
 
+Transform read_transform(Reader& reader, std::size_t slots) {
+    using Kind = Transform::Kind;
+    Transform one;
+    char letter = 0;
+    reader.letter(letter);
+    switch (letter) {
+        case 'r':
+            one.kind = Kind::rectify;
+            break;
+        case 'l':
+            one.kind = Kind::clip;
+            one.low = reader.real();
+            one.high = reader.real();
+            break;
+        case 'k':
+            one.kind = Kind::leak;
+            one.low = reader.real();
+            break;
+        case 'b':
+            one.kind = Kind::affine;
+            break;
+        case 'p':
+            one.kind = Kind::add_after;
+            break;
+        case 'o':
+            one.kind = Kind::add_before;
+            break;
+        default:
+            throw std::runtime_error("a tap's program holds an unknown transform");
+    }
+    one.operands.resize(slots * one.arity());
+    for (std::size_t& operand : one.operands) operand = reader.number(kMostOperands);
+    return one;
+}
+
+/// Reads what one letter announces into the program.
+void read_part(Reader& reader, char letter, Program& program) {
+    Stage& stage = program.stages.back();
+    if (letter == 'm') {
+        stage.measured.push_back(read_measuring(reader, program.slots));
+    } else if (letter == 'q') {
+        program.quantized.push_back(read_quantizing(reader, program.slots));
+    } else if (letter == 'g' || letter == 'c') {
+        const std::size_t slot = reader.number(program.slots);
+        (letter == 'g' ? stage.magnitudes : stage.captures).push_back({slot, reader.number()});
+    } else if (letter == 't') {
+        program.stages.emplace_back().transform = read_transform(reader, program.slots);
+        for (const std::size_t operand : program.stages.back().transform.operands)
+            program.operands = std::max(program.operands, operand + 1);
+    } else {
+        throw std::runtime_error("a tap's program holds an unknown letter");
+    }
+}
+
 }  // namespace
 
 std::size_t Program::outputs() const noexcept {
@@ -61,18 +125,8 @@ Program read_program(const std::string& text) {
     program.channels = reader.number();
     program.block = reader.number(65);
     program.constant = reader.number(2) == 1;
-    for (char letter = 0; reader.letter(letter);) {
-        if (letter == 'm') {
-            program.measured.push_back(read_measuring(reader, program.slots));
-        } else if (letter == 'q') {
-            program.quantized.push_back(read_quantizing(reader, program.slots));
-        } else if (letter == 'g' || letter == 'c') {
-            const std::size_t slot = reader.number(program.slots);
-            (letter == 'g' ? program.magnitudes : program.captures).push_back({slot, reader.number()});
-        } else {
-            throw std::runtime_error("a tap's program holds an unknown letter");
-        }
-    }
+    program.stages.emplace_back();
+    for (char letter = 0; reader.letter(letter);) read_part(reader, letter, program);
     return program;
 }
 

@@ -7,8 +7,12 @@
 //   q SLOT OUTPUT POINT BITS EVIDENCE  quantize a tensor into an output; those that overwrite their tensor come last
 //   g SLOT POINT                       note the largest magnitude
 //   c SLOT PLACE                       hand a copy out
-// A slot is the number of a tensor; output i < PASSED continues tensor i, further outputs are quantized copies. An operator
-// has at least one output: a tap without any gives an empty one.
+//   t KIND ...                         transform every tensor; what is looked at from here on is what came of it:
+//     r | l LOW HIGH | k SLOPE           Relu, Clip, LeakyRelu; numbers are the bits of a float
+//     b (SCALE BIAS)... | p OPERAND... | o OPERAND...   by channel; x + operand; operand + x: one of them for each slot
+// A slot is the number of a tensor; output i < PASSED continues tensor i, further outputs are quantized copies. Behind the
+// tensors come the operands, which are numbered from 0. An operator has at least one output: a tap without any gives an
+// empty one.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +20,7 @@
 #include <vector>
 
 #include "codec.hpp"
+#include "transform.hpp"
 
 namespace gfpq::ort {
 
@@ -39,17 +44,26 @@ struct Noting {
     std::size_t place;
 };
 
+/// What is done to all tensors, and how the outcome is looked at.
+struct Stage {
+    Transform transform;
+    std::vector<Measuring> measured;
+    std::vector<Noting> magnitudes;
+    std::vector<Noting> captures;
+};
+
 struct Program {
     std::size_t slots = 0;
     std::size_t passed = 0;
+    std::size_t operands = 0;
     std::size_t channels = 0;
     std::size_t block = 0;
     bool constant = false;
-    std::vector<Measuring> measured;
-    std::vector<Quantizing> quantized;
-    std::vector<Noting> magnitudes;
-    std::vector<Noting> captures;
+    std::vector<Stage> stages;  ///< the first transforms nothing
+    std::vector<Quantizing> quantized;  ///< what came of the last stage
 
+    /// Whether any stage transforms anything.
+    bool transforms() const noexcept { return stages.size() > 1; }
     /// Outputs that are written.
     std::size_t outputs() const noexcept;
 };

@@ -5,83 +5,11 @@
 #include <cstring>
 
 #include "evidence_tile.hpp"
+#include "layout.hpp"
 #include "similarity.hpp"
 
 namespace gfpq::ort {
 namespace {
-
-/// Part of one sample: elements `begin` ... `end` of the memory. Where `live` is not 0, only the first `live` of every
-/// `block` elements are channels, the rest is padding.
-struct Piece {
-    std::size_t begin;
-    std::size_t end;
-    std::size_t live;
-    std::size_t count;  ///< elements that are no padding
-};
-
-/// How one sample lies in memory: plain, or channels in blocks of `block` with the last one padded.
-struct Layout {
-    std::size_t size = 0;   ///< elements of a sample, with padding
-    std::size_t images = 1;  ///< a sample may be a batch by itself
-    std::size_t block = 0;  ///< 0 where the layout is plain
-    std::size_t channels = 0;
-    std::size_t plane = 0;  ///< elements of one channel
-
-    std::size_t logical_size() const noexcept { return block == 0 ? size : images * channels * plane; }
-    std::size_t image_size() const noexcept { return images == 0 ? 0 : size / images; }
-
-    /// Place in the plain layout.
-    std::size_t plain_place(std::size_t at) const noexcept {
-        if (block == 0) return at;
-        const std::size_t image = at / image_size();
-        at %= image_size();
-        const std::size_t in_block = at % (plane * block);
-        return (at / (plane * block) * block + in_block % block) * plane + in_block / block +
-               image * channels * plane;
-    }
-
-    std::vector<Piece> pieces() const {
-        std::vector<Piece> all;
-        for (std::size_t image = 0; image < (block == 0 ? 1 : images); ++image) add_pieces(image * image_size(), all);
-        return all;
-    }
-
-private:
-    void add_pieces(std::size_t first, std::vector<Piece>& all) const {
-        const std::size_t full = block == 0 ? size : channels / block * block * plane;
-        for (std::size_t at = 0; at < full; at += kSimilarityChunk) {
-            const std::size_t end = std::min(full, at + kSimilarityChunk);
-            all.push_back({first + at, first + end, 0, end - at});
-        }
-        const std::size_t live = block == 0 ? 0 : channels % block;
-        if (live == 0) return;
-        const std::size_t places = kSimilarityChunk / block;
-        for (std::size_t at = 0; at < plane; at += places) {
-            const std::size_t end = std::min(plane, at + places);
-            all.push_back({first + full + at * block, first + full + end * block, live, (end - at) * live});
-        }
-    }
-};
-
-/// Room for the elements of a piece that are no padding; one a thread, kept from call to call.
-class Packed {
-public:
-    const float* operator()(const Piece& piece, std::size_t block, const float* sample, std::size_t slot) {
-        if (piece.live == 0) return sample + piece.begin;
-        std::vector<float>& room = rooms_[slot];
-        room.resize(piece.count);
-        float* target = room.data();
-        for (std::size_t at = piece.begin; at < piece.end; at += block, target += piece.live)
-            std::memcpy(target, sample + at, piece.live * sizeof(float));
-        return room.data();
-    }
-    void prepare(std::size_t slots) {
-        if (rooms_.size() < slots) rooms_.resize(slots);
-    }
-
-private:
-    std::vector<std::vector<float>> rooms_;
-};
 
 class Work {
 public:
@@ -107,45 +35,32 @@ public:
             layout_.images = static_cast<std::size_t>(tensors_.shape[0]) / samples_;
             layout_.plane = padded == 0 ? 0 : layout_.image_size() / padded;
         }
-        for (const Quantizing& one : program_.quantized) {
-            if (one.point >= run_.points) return "a coefficient is missing";
-            late_ = late_ || run_.deltas[one.point] == kEachSample;
-        }
-        for (const Measuring& one : program_.measured) {
-            const std::size_t lanes = one.lanes.size();
-            if (one.sum_slot + lanes > run_.sum_slots || one.product_slot + lanes * lanes > run_.product_slots)
-                return "there is no room for a tap's results";
-        }
-        for (const Noting& one : program_.captures)
-            if (one.place >= run_.captures.size() ||
-                run_.captures[one.place].size != samples_ * layout_.logical_size())
-                return "there is no room for a copy";
-        for (const Noting& one : program_.magnitudes)
-            if (one.place >= run_.points) return "there is no room for a magnitude";
-        pieces_ = layout_.pieces();
+        if (const char* problem = check_room()) return problem;
+        pieces_ = layout_.pieces(std::any_of(program_.stages.begin(), program_.stages.end(),
+                                             [](const Stage& stage) { return !stage.measured.empty(); }));
         packed().prepare(program_.slots + 1);
+        at_.resize(program_.slots);
+        scratch_.resize(program_.transforms() ? program_.slots - program_.passed : 0);
         return nullptr;
     }
 
     void sample(std::size_t index) {
         sample_ = index;
         begin_measuring();
-        for (std::size_t number = 0; number < pieces_.size(); ++number) {
-            const Piece& piece = pieces_[number];
-            measure(piece);
-            note(piece);
-            if (late_) continue;
+        for (const Piece& piece : pieces_) {
+            std::size_t group = 0, magnitude = 0;
+            look_at_inputs(piece);
+            for (const Stage& stage : program_.stages) {
+                transform_all(stage.transform, piece);
+                measure(stage, piece, group);
+                note(stage, piece, magnitude);
+            }
             pass(piece);
+            if (late_) continue;
             for (const Quantizing& one : program_.quantized) quantize(one, piece, run_.deltas[one.point]);
         }
         finish_measuring();
-        if (late_) {
-            for (const Piece& piece : pieces_) pass(piece);
-            for (const Quantizing& one : program_.quantized) {
-                const int delta = delta_of(one);
-                for (const Piece& piece : pieces_) quantize(one, piece, delta);
-            }
-        }
+        if (late_) quantize_late();
         for (const Quantizing& one : program_.quantized)
             if (one.evidence) add_coefficient(last_delta(one), evidence_of(one));
     }
@@ -160,8 +75,9 @@ private:
 
     const float* input(std::size_t slot) const noexcept { return tensors_.inputs[slot] + sample_ * layout_.size; }
     float* output(std::size_t place) const noexcept { return tensors_.outputs[place] + sample_ * layout_.size; }
+    /// What a piece of a slot has become by now, without padding.
     const float* values(const Piece& piece, std::size_t slot) const {
-        return packed()(piece, layout_.block, input(slot), slot);
+        return packed()(piece, layout_.block, at_[slot], slot);
     }
     double* evidence_of(const Quantizing& one) const noexcept { return run_.evidence + one.point * kEvidenceFields; }
 
@@ -169,37 +85,103 @@ private:
         const std::int32_t given = run_.deltas[one.point];
         if (given != kEachSample) return last_delta_[&one - program_.quantized.data()] = given;
         double largest = 0.0;
-        for (const Piece& piece : pieces_)
+        for (const Piece& piece : pieces_) {
+            look_at_results(piece);
             largest = std::max(largest, largest_magnitude(values(piece, one.slot), piece.count).largest);
+        }
         return last_delta_[&one - program_.quantized.data()] = coefficient_from_magnitude(largest, *one.grid);
     }
     int last_delta(const Quantizing& one) {
         return late_ ? last_delta_[&one - program_.quantized.data()] : run_.deltas[one.point];
     }
 
-    void begin_measuring() {
-        last_delta_.resize(program_.quantized.size());
-        noted_.assign(program_.magnitudes.size(), 0.0);
-        results_.resize(program_.measured.size());
-        for (std::size_t group = 0; group < results_.size(); ++group) {
-            const std::size_t lanes = program_.measured[group].lanes.size();
-            results_[group].assign(lanes * kSumFields + lanes * lanes, 0.0);
-            for (std::size_t lane = 0; lane < lanes; ++lane) start_sums(results_[group].data() + lane * kSumFields);
+    const char* check_room() {
+        for (const Quantizing& one : program_.quantized) {
+            if (one.point >= run_.points) return "a coefficient is missing";
+            late_ = late_ || run_.deltas[one.point] == kEachSample;
+        }
+        for (const Stage& stage : program_.stages) {
+            for (const Measuring& one : stage.measured) {
+                const std::size_t lanes = one.lanes.size();
+                if (one.sum_slot + lanes > run_.sum_slots || one.product_slot + lanes * lanes > run_.product_slots)
+                    return "there is no room for a tap's results";
+            }
+            for (const Noting& one : stage.captures)
+                if (one.place >= run_.captures.size() ||
+                    run_.captures[one.place].size != samples_ * layout_.logical_size())
+                    return "there is no room for a copy";
+            for (const Noting& one : stage.magnitudes)
+                if (one.place >= run_.points) return "there is no room for a magnitude";
+            const bool by_channel = stage.transform.kind == Transform::Kind::affine;
+            if (by_channel && layout_.block == 0) return "a transform by channel needs blocks";
+            const std::size_t wanted = by_channel ? padded_channels() : samples_ * layout_.size;
+            for (const std::size_t operand : stage.transform.operands)
+                if (tensors_.operand_sizes[operand] != wanted) return "an operand is not of the shape that was foreseen";
+        }
+        return nullptr;
+    }
+
+    std::size_t padded_channels() const noexcept {
+        return (layout_.channels + layout_.block - 1) / layout_.block * layout_.block;
+    }
+
+    void look_at_inputs(const Piece& piece) {
+        for (std::size_t slot = 0; slot < program_.slots; ++slot) at_[slot] = input(slot) + piece.begin;
+    }
+
+    /// Where a second walk finds what the first has left.
+    void look_at_results(const Piece& piece) {
+        for (std::size_t slot = 0; slot < program_.passed; ++slot) at_[slot] = output(slot) + piece.begin;
+    }
+
+    /// A slot that goes on is transformed where it goes; one that ends here, in a room that stays in the cache.
+    void transform_all(const Transform& what, const Piece& piece) {
+        if (what.kind == Transform::Kind::nothing) return;
+        const std::size_t arity = what.arity();
+        for (std::size_t slot = 0; slot < program_.slots; ++slot) {
+            const float* operands[2] = {};
+            for (std::size_t i = 0; i < arity; ++i) {
+                operands[i] = tensors_.operands[what.operands[slot * arity + i]];
+                if (what.kind != Transform::Kind::affine) operands[i] += sample_ * layout_.size;
+            }
+            float* target = slot < program_.passed ? output(slot) + piece.begin : scratch(slot, piece.length());
+            transform(what, layout_, piece, at_[slot], target, operands);
+            at_[slot] = target;
         }
     }
 
-    void measure(const Piece& piece) {
+    float* scratch(std::size_t slot, std::size_t length) {
+        std::vector<float>& room = scratch_[slot - program_.passed];
+        room.resize(std::max(room.size(), length));
+        return room.data();
+    }
+
+    void begin_measuring() {
+        last_delta_.resize(program_.quantized.size());
+        results_.clear();
+        noted_.clear();
+        for (const Stage& stage : program_.stages) {
+            for (const Measuring& one : stage.measured) {
+                const std::size_t lanes = one.lanes.size();
+                results_.emplace_back(lanes * kSumFields + lanes * lanes, 0.0);
+                for (std::size_t lane = 0; lane < lanes; ++lane) start_sums(results_.back().data() + lane * kSumFields);
+            }
+            noted_.resize(noted_.size() + stage.magnitudes.size());
+        }
+    }
+
+    /// `group` is the number of the stage's first group among all, and then that of the next stage's.
+    void measure(const Stage& stage, const Piece& piece, std::size_t& group) {
         double part[kMostLanes * kSumFields + kMostLanes * kMostLanes];
         const float* pointers[kMostLanes];
-        for (std::size_t group = 0; group < results_.size(); ++group) {
-            const Measuring& one = program_.measured[group];
+        for (const Measuring& one : stage.measured) {
             const std::size_t lanes = one.lanes.size();
             const float* reference = values(piece, one.reference);
             for (std::size_t lane = 0; lane < lanes; ++lane)
                 pointers[lane] = one.lanes[lane] == one.reference ? reference : values(piece, one.lanes[lane]);
             double* products = part + lanes * kSumFields;
             similarity_chunk(reference, pointers, lanes, piece.count, part, products);
-            double* rows = results_[group].data();
+            double* rows = results_[group++].data();
             for (std::size_t lane = 0; lane < lanes; ++lane) {
                 double* row = part + lane * kSumFields;
                 if (row[kFirstNonfinite] >= 0.0) place_nonfinite(piece, reference, pointers[lane], row);
@@ -233,41 +215,48 @@ private:
         // What no sample reaches has one row, which stands for all.
         const std::size_t first = samples_ == run_.samples ? sample_ : 0;
         const std::size_t last = samples_ == run_.samples ? sample_ + 1 : run_.samples;
-        for (std::size_t group = 0; group < results_.size(); ++group) {
-            const Measuring& one = program_.measured[group];
-            const std::size_t lanes = one.lanes.size();
-            double* products = results_[group].data() + lanes * kSumFields;
-            for (std::size_t i = 0; i < lanes; ++i)
-                for (std::size_t j = 0; j < i; ++j) products[i * lanes + j] = products[j * lanes + i];
-            for (std::size_t index = first; index < last; ++index) {
-                std::memcpy(run_.sums + (index * run_.sum_slots + one.sum_slot) * kSumFields, results_[group].data(),
-                            lanes * kSumFields * sizeof(double));
-                std::memcpy(run_.products + index * run_.product_slots + one.product_slot, products,
-                            lanes * lanes * sizeof(double));
+        std::size_t group = 0, magnitude = 0;
+        for (const Stage& stage : program_.stages) {
+            for (const Measuring& one : stage.measured) {
+                const std::size_t lanes = one.lanes.size();
+                double* rows = results_[group++].data();
+                double* products = rows + lanes * kSumFields;
+                for (std::size_t i = 0; i < lanes; ++i)
+                    for (std::size_t j = 0; j < i; ++j) products[i * lanes + j] = products[j * lanes + i];
+                for (std::size_t index = first; index < last; ++index) {
+                    std::memcpy(run_.sums + (index * run_.sum_slots + one.sum_slot) * kSumFields, rows,
+                                lanes * kSumFields * sizeof(double));
+                    std::memcpy(run_.products + index * run_.product_slots + one.product_slot, products,
+                                lanes * lanes * sizeof(double));
+                }
+            }
+            for (const Noting& one : stage.magnitudes) {
+                for (std::size_t index = first; index < last; ++index)
+                    run_.magnitudes[index * run_.points + one.place] = noted_[magnitude];
+                ++magnitude;
             }
         }
-        for (std::size_t index = first; index < last; ++index)
-            for (std::size_t i = 0; i < program_.magnitudes.size(); ++i)
-                run_.magnitudes[index * run_.points + program_.magnitudes[i].place] = noted_[i];
     }
 
-    void note(const Piece& piece) {
-        for (std::size_t i = 0; i < program_.magnitudes.size(); ++i) {
-            const float* data = values(piece, program_.magnitudes[i].slot);
-            noted_[i] = std::max(noted_[i], largest_magnitude(data, piece.count).largest);
+    void note(const Stage& stage, const Piece& piece, std::size_t& magnitude) {
+        for (const Noting& one : stage.magnitudes) {
+            const float* data = values(piece, one.slot);
+            noted_[magnitude] = std::max(noted_[magnitude], largest_magnitude(data, piece.count).largest);
+            ++magnitude;
         }
-        for (const Noting& one : program_.captures) copy_out(piece, one);
+        for (const Noting& one : stage.captures) copy_out(piece, one);
     }
 
     void copy_out(const Piece& piece, const Noting& one) const {
         float* target = run_.captures[one.place].data + sample_ * layout_.logical_size();
-        const float* source = input(one.slot);
+        const float* source = at_[one.slot];
         if (layout_.block == 0) {
-            std::memcpy(target + piece.begin, source + piece.begin, piece.count * sizeof(float));
+            std::memcpy(target + piece.begin, source, piece.count * sizeof(float));
             return;
         }
-        for (std::size_t at = piece.begin; at < piece.end; ++at)
-            if (piece.live == 0 || at % layout_.block < piece.live) target[layout_.plain_place(at)] = source[at];
+        for (std::size_t i = 0; i < piece.length(); ++i)
+            if (piece.live == 0 || i % layout_.block < piece.live)
+                target[layout_.plain_place(piece.begin + i)] = source[i];
     }
 
     bool is_overwritten(std::size_t slot) const {
@@ -275,29 +264,38 @@ private:
                            [&](const Quantizing& one) { return one.output == slot; });
     }
 
-    /// Hands on what is not quantized.
+    /// Hands on what is not there yet; what is quantized in its place gets there that way, unless that comes later.
     void pass(const Piece& piece) const {
         for (std::size_t slot = 0; slot < program_.passed; ++slot) {
-            if (output(slot) == input(slot) || is_overwritten(slot)) continue;
-            std::memcpy(output(slot) + piece.begin, input(slot) + piece.begin,
-                        (piece.end - piece.begin) * sizeof(float));
+            float* target = output(slot) + piece.begin;
+            if (target == at_[slot] || (!late_ && is_overwritten(slot))) continue;
+            std::memcpy(target, at_[slot], piece.length() * sizeof(float));
+        }
+    }
+
+    void quantize_late() {
+        for (const Quantizing& one : program_.quantized) {
+            const int delta = delta_of(one);
+            for (const Piece& piece : pieces_) {
+                look_at_results(piece);
+                quantize(one, piece, delta);
+            }
         }
     }
 
     void quantize(const Quantizing& one, const Piece& piece, int delta) const {
-        const float* source = input(one.slot) + piece.begin;
+        const float* source = at_[one.slot];
         float* target = output(one.output) + piece.begin;
-        const std::size_t length = piece.end - piece.begin;
-        if (!one.evidence) return apply(source, target, length, *one.grid, delta);
+        if (!one.evidence) return apply(source, target, piece.length(), *one.grid, delta);
         // Packed before it may be overwritten, and in a room of its own.
         const float* before = values(piece, one.slot);
         static thread_local std::vector<float> kept;
         if (piece.live == 0 && source == target) {
-            kept.assign(source, source + length);
+            kept.assign(source, source + piece.length());
             before = kept.data();
         }
-        apply(source, target, length, *one.grid, delta);
-        const float* after = packed()(piece, layout_.block, output(one.output), program_.slots);
+        apply(source, target, piece.length(), *one.grid, delta);
+        const float* after = packed()(piece, layout_.block, target, program_.slots);
         add_evidence(before, after, piece.count, *one.grid, delta, evidence_of(one));
     }
 
@@ -309,6 +307,8 @@ private:
     std::size_t sample_ = 0;
     bool late_ = false;  // some coefficient is made of the tensor itself, so that all of it must be seen first
     std::vector<Piece> pieces_;
+    std::vector<const float*> at_;  // where the piece at hand of every slot is by now
+    std::vector<std::vector<float>> scratch_;
     std::vector<std::vector<double>> results_;
     std::vector<double> noted_;
     std::vector<int> last_delta_;

@@ -12,6 +12,8 @@ namespace gfpq::ort {
 /// The tensors of one call. `outputs` may equal inputs where the runtime let them share memory.
 struct Tensors {
     std::vector<const float*> inputs;
+    std::vector<const float*> operands;  ///< what transforms take besides the tensors
+    std::vector<std::size_t> operand_sizes;
     std::vector<float*> outputs;
     std::vector<std::int64_t> shape;  ///< of every input and output
 };
