@@ -18,9 +18,10 @@ from gfpq_inspect.analyze.weights import QuantizedWeight
 from gfpq_inspect.models.model import Layer
 
 _SAME_IN_ANY_LAYOUT = frozenset(
-    {"Abs", "Add", "Clip", "Concat", "Div", "Flatten", "Identity", "LeakyRelu", "Max", "MaxPool", "Min", "Mul", "Neg"}
+    {"Abs", "Add", "Clip", "Concat", "Div", "Flatten", "Identity", "LeakyRelu", "Max", "Min", "Mul", "Neg"}
     | {"Relu", "Reshape", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Dropout", "Shape", "Slice", "Split", "PRelu"}
 )
+"""Not MaxPool: where a window holds NaN, the two layouts' kernels choose another one of its numbers."""
 _FEWEST_CHANNELS = 4
 """ONNX Runtime lays out only multiples of so many channels; others are padded with zeros first."""
 
