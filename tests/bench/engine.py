@@ -1,8 +1,9 @@
-"""What the lanes cost against plain passes: `python -m tests.bench.engine [NETWORK...] [--json FILE] [--rounds N]`.
+"""What the lanes cost against plain passes: `python -m tests.bench.engine [NETWORK...] [--real] [--json FILE]`.
 
 A round runs plain, optimised ONNX Runtime passes (two threads a pass, and two workers with one thread each) and the
 engine in turn, on the same samples; the ratio is of the medians, to as many plain passes of the faster kind as there
-are lanes. A NETWORK is one of the shapes with random weights, or an ONNX file. Start-up is measured apart.
+are lanes. A NETWORK is one of the shapes with random weights, or an ONNX file; `--real` measures the networks of
+100 million multiply-adds or more in the folder of real networks. Start-up is measured apart.
 """
 
 from __future__ import annotations
@@ -27,18 +28,21 @@ from gfpq_inspect.analyze.points import points_of
 from gfpq_inspect.analyze.rows import table_rows
 from gfpq_inspect.analyze.weights import WeightTable
 from gfpq_inspect.analyze.workers import one_thread_a_worker
+from gfpq_inspect.models.model import Model
 from gfpq_inspect.models.onnx.network import read_onnx
 from gfpq_inspect.quantize import gfpq_of, kernels
 
+from .networks import models_folder, multiply_adds, real_networks
 from .shapes import SHAPES, write
 
 WORKERS = 2
 SAMPLES = 4
-REACH = {"lanes": 1.25, "lanes_norm": 1.45, "isolated": 1.35}
+REACH = {"lanes": 1.25, "lanes_norm": 1.45, "isolated": 1.35, "real": 1.6}
+REAL_MULTIPLY_ADDS = 100_000_000
+"""Real networks of less are no part of the goal."""
 
 
-def experiment_of(path: Path, *, isolate: bool) -> Experiment:
-    model = read_onnx(path).build()
+def experiment_of(model: Model, *, isolate: bool) -> Experiment:
     models = {Side.FIRST: model}
     table = table_rows(models, None)
     return Experiment(
@@ -70,42 +74,60 @@ def on_workers(work: Callable[[int], object]) -> Callable[[], None]:
     return run
 
 
-def on_all_processors(session: onnxruntime.InferenceSession, name: str, arrays: list[Any]) -> Callable[[], None]:
+def on_all_processors(session: onnxruntime.InferenceSession, feeds: list[dict[str, Any]]) -> Callable[[], None]:
     """All samples, one after the other."""
 
     def run() -> None:
-        for array in arrays:
-            session.run(None, {name: array})
+        for feed in feeds:
+            session.run(None, feed)
 
     return run
 
 
-def plain_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def plain_session(model: str | bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def measure(name: str, path: Path, rounds: int, *, isolate: bool) -> dict[str, Any]:
-    """All figures of one network."""
+def measure(
+    name: str, network: Model | Path, rounds: int, *, isolate: bool, reach: float | None = None
+) -> dict[str, Any]:
+    """All figures of one network.
+
+    Args:
+        name: For the table.
+        network: The network, or an ONNX file, whose reading then counts as start-up.
+        rounds: How often it is measured.
+        isolate: With local probes.
+        reach: The goal; by default that of shapes.
+    """
     started = time.perf_counter()
-    experiment = experiment_of(path, isolate=isolate)
+    model = read_onnx(network).build() if isinstance(network, Path) else network
+    experiment = experiment_of(model, isolate=isolate)
     engine = engine_for(experiment)
     random = np.random.default_rng(1)
-    (entry,) = experiment.models[Side.FIRST].inputs
-    arrays = [random.standard_normal(entry.shape).astype(np.float32) for _ in range(SAMPLES)]
-    feeds: list[Feeds] = [{Side.FIRST: {entry.value: array}} for array in arrays]
+    inputs = [
+        {entry.name: random.standard_normal(entry.shape).astype(entry.dtype) for entry in model.inputs}
+        for _ in range(SAMPLES)
+    ]
+    feeds: list[Feeds] = [
+        {Side.FIRST: {entry.value: arrays[entry.name] for entry in model.inputs}} for arrays in inputs
+    ]
     engine.trial(feeds[0], 1)
     magnitudes = np.max([engine.calibrate(one, 1)[0] for one in feeds], axis=0)
     points = zip(magnitudes, experiment.points, strict=True)
     deltas = [kernels.coefficient_of(float(value), point.bits) for value, point in points]
     engine.measure(feeds[0], 1, deltas)
     start_s = time.perf_counter() - started
-    together, alone = plain_session(path, WORKERS), plain_session(path, 1)
+    plain = str(network) if isinstance(network, Path) else model.graph.SerializeToString()
+    names = {entry.name: entry.name if isinstance(network, Path) else entry.value for entry in model.inputs}
+    given = [{names[name]: array for name, array in arrays.items()} for arrays in inputs]
+    together, alone = plain_session(plain, WORKERS), plain_session(plain, 1)
     runs: dict[str, Callable[[], None]] = {
-        "two threads": on_all_processors(together, entry.name, arrays),
-        "two workers": on_workers(lambda index: alone.run(None, {entry.name: arrays[index]})),
+        "two threads": on_all_processors(together, given),
+        "two workers": on_workers(lambda index: alone.run(None, given[index])),
         "calibration": on_workers(lambda index: engine.calibrate(feeds[index], 1)),
         "lanes": on_workers(lambda index: engine.measure(feeds[index], 1, deltas)),
     }
@@ -135,30 +157,60 @@ def measure(name: str, path: Path, rounds: int, *, isolate: bool) -> dict[str, A
         ),
         "calibration_passes": round(median["calibration"] / best, 2),
         "start_s": round(start_s, 2),
-        "reach": REACH["isolated" if isolate else "lanes_norm" if name.endswith("_norm") else "lanes"],
+        "reach": reach or REACH["isolated" if isolate else "lanes_norm" if name.endswith("_norm") else "lanes"],
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("networks", nargs="*", default=list(SHAPES))
+def show(figures: dict[str, Any]) -> None:
+    """Print the line of a network."""
+    print(
+        f"{figures['network']:18} {figures['ratio']:5.2f} (reach {figures['reach']}; processor time "
+        f"{figures['processor_ratio']:.2f}) times {figures['lanes']} plain passes of "
+        f"{figures['plain_ms']:.2f} ms; calibration {figures['calibration_passes']:.2f} passes; "
+        f"start {figures['start_s']:.1f} s; {figures['rows']} rows; {figures['engine']}",
+        flush=True,
+    )
+
+
+def measured_real(rounds: int, *, isolate: bool, least: int) -> list[dict[str, Any]]:
+    """The real networks that are there, and a line for each that cannot be measured."""
+    folder = models_folder()
+    if folder is None:
+        print("no real networks: set GFPQ_INSPECT_SHARED to the folder that holds them", flush=True)
+        return []
+    rows = []
+    for found in real_networks(folder, least):
+        if found.model is None:
+            print(f"{found.name}: not measured: {found.reason}", flush=True)
+            continue
+        try:
+            figures = measure(found.name, found.model, rounds, isolate=isolate, reach=REACH["real"])
+        except Exception as error:  # whatever ONNX Runtime says of a network that it does not run by itself
+            print(f"{found.name}: not measured: {' '.join(str(error).split())[:200]}", flush=True)
+            continue
+        rows.append({**figures, "multiply_adds": multiply_adds(found.model)})
+        show(figures)
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--isolate", action="store_true", help="with local probes and the fresh/inherited split")
+    parser.add_argument("--real", action="store_true", help="real networks instead of shapes")
+    parser.add_argument("--least-multiply-adds", type=int, default=REAL_MULTIPLY_ADDS, help="of real networks")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     found = []
+    if given.real:
+        found += measured_real(given.rounds, isolate=given.isolate, least=given.least_multiply_adds)
     with tempfile.TemporaryDirectory() as folder:
-        for network in given.networks:
+        for network in given.networks or ([] if given.real else list(SHAPES)):
             path = write(network, Path(folder)) if network in SHAPES else Path(network)
             figures = measure(network, path, given.rounds, isolate=given.isolate)
             found.append(figures)
-            print(
-                f"{path.stem:18} {figures['ratio']:5.2f} (reach {figures['reach']}; processor time "
-                f"{figures['processor_ratio']:.2f}) times {figures['lanes']} plain passes of "
-                f"{figures['plain_ms']:.2f} ms; calibration {figures['calibration_passes']:.2f} passes; "
-                f"start {figures['start_s']:.1f} s; {figures['rows']} rows; {figures['engine']}",
-                flush=True,
-            )
+            show(figures)
             if network in SHAPES:
                 path.unlink()
     if given.json is not None:

@@ -65,11 +65,11 @@ class Builder:
     def head(self, source: str) -> str:
         return self.add("Flatten", [self.add("GlobalAveragePool", [source])])
 
-    def model(self, output: str) -> onnx.ModelProto:
+    def model(self, output: str, sample: tuple[int, ...] = (3, SIDE, SIDE)) -> onnx.ModelProto:
         graph = helper.make_graph(
             self.nodes,
             "shape",
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+            [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, *sample])],
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
             self.tensors,
         )
@@ -132,6 +132,35 @@ def vgg16(make: Builder) -> str:
     source = make.add("Flatten", [source])
     source = make.relu(make.dense(source, 512 * 7 * 7, 4096))
     return make.dense(make.relu(make.dense(source, 4096, 4096)), 4096, 1000)
+
+
+def lenet(make: Builder) -> str:
+    """One channel of 28 x 28."""
+    source = "input"
+    for width in ((1, 20), (20, 50)):
+        source = make.add("Conv", [source, make.weight(width[1], width[0], 5, 5), make.tensor(np.zeros(width[1]))])
+        source = make.add("MaxPool", [source], kernel_shape=[2, 2], strides=[2, 2])
+    source = make.relu(make.dense(make.add("Flatten", [source]), 50 * 4 * 4, 500))
+    return make.add("Softmax", [make.dense(source, 500, 10)])
+
+
+def det1(make: Builder) -> str:
+    """Three channels of 12 x 12; the first of the network's two outputs."""
+    source = "input"
+    for index, width in enumerate(((3, 10), (10, 16), (16, 32))):
+        convolved = make.add("Conv", [source, make.weight(width[1], width[0], 3, 3), make.tensor(np.zeros(width[1]))])
+        source = make.add("PRelu", [convolved, make.tensor(np.full((width[1], 1, 1), 0.25))])
+        if not index:
+            source = make.add("MaxPool", [source], kernel_shape=[2, 2], strides=[2, 2])
+    return make.add("Softmax", [make.conv(source, (32, 2), 1)], axis=1)
+
+
+def chain(make: Builder, layers: int) -> str:
+    """Convolutions of one width, one after the other: only their number counts. 32 x 32 pixels, 3 channels in."""
+    source, width = "input", 3
+    for _ in range(layers // 2):
+        source, width = make.relu(make.conv(source, (width, 16), 3)), 16
+    return source
 
 
 SHAPES: dict[str, tuple[Callable[[Builder], str], bool]] = {
