@@ -46,8 +46,27 @@ def begin_run(
     evidence: NDArray[np.float64],
     magnitudes: NDArray[np.float64],
     captures: list[NDArray[np.float32]],
+    room: EvidenceRoom | None = None,
 ) -> int: ...
 def end_run(number: int) -> None: ...
 
 EACH_SAMPLE: int
 EVIDENCE_FIELDS: int
+
+class EvidenceRoom:
+    def __init__(
+        self,
+        stride: int,
+        most_values: int,
+        tables: NDArray[np.float64],
+        counts: NDArray[np.uint32],
+        cells: NDArray[np.uint32],
+        exponents: NDArray[np.int32],
+        worst: NDArray[np.float64],
+        digests: NDArray[np.uint64],
+        points: NDArray[np.float64],
+        codes: NDArray[np.int64],
+    ) -> None: ...
+
+TILE_POSITIONS: int
+NO_EXPONENT: int

@@ -22,6 +22,7 @@ from gfpq_inspect.analyze.engine.rows import LiveTensors
 from gfpq_inspect.analyze.engine.tensors import as_floating, is_floating
 from gfpq_inspect.analyze.histograms import ValueHistograms, histograms
 from gfpq_inspect.analyze.lanes import Side
+from gfpq_inspect.analyze.tiles import sampled
 from gfpq_inspect.quantize import NumberFormat, kernels
 from gfpq_inspect.quantize.stored import CODE_RANGES, StoredQuantization
 from gfpq_inspect.quantize.uniform import Steps, Uniform
@@ -40,6 +41,7 @@ PAIRS: Mapping[str, tuple[str, str]] = {
 }
 """Name of a table of channels to the lanes that it compares."""
 
+_MAX_X = FIELDS.index("max_x")
 _MOST_CODES = 256
 
 _COUNT = kernels.SUM_FIELDS.index("count")
@@ -57,12 +59,15 @@ Table = NDArray[np.float64]
 class PointTable:
     """What quantizing does to one tensor by itself: the float lane's tensor against its quantized copy.
 
+    Of GFPQ it is made of sampled tiles, as histograms are; the largest magnitudes of x are of all elements.
+
     Attributes:
         channels: float64 [channels, FIELDS].
         histogram: int64 [2, codes]: how often positive and negative values use each code; in formats other than GFPQ
             by magnitude in steps, and empty where a tensor has several scales, none, or more than 8 bits.
         nonzero: Elements that are not zero before quantization.
         flushed: Those that become zero.
+        finite: Elements that were looked at, those that are not finite left out; the counts are among these.
         snapped: Above the top by less than a step.
         beyond: Above the top by a step or more.
         signal: sum x^2 as the floor counts it; GFPQ only, as
@@ -71,6 +76,7 @@ class PointTable:
 
     channels: Table
     histogram: NDArray[np.int64]
+    finite: int = 0
     nonzero: int = 0
     flushed: int = 0
     snapped: int = 0
@@ -83,6 +89,7 @@ class PointTable:
         self.channels = merge(self.channels, other.channels)
         if self.histogram.shape == other.histogram.shape:  # a scale of each sample's own may move the zero point
             self.histogram = self.histogram + other.histogram
+        self.finite += other.finite
         self.nonzero += other.nonzero
         self.flushed += other.flushed
         self.snapped += other.snapped
@@ -204,6 +211,7 @@ def point_table(array: Array, bits: int, delta: int) -> PointTable:
     return PointTable(
         channels=channel_table(working, quantized),
         histogram=codes.histogram,
+        finite=codes.finite,
         nonzero=codes.nonzero,
         flushed=codes.flushed,
         snapped=codes.snapped,
@@ -223,6 +231,7 @@ def format_table(array: Array, number_format: NumberFormat, coefficient: Any) ->
     return PointTable(
         channels=channel_table(working, quantized),
         histogram=step_histogram(quantized, steps_of(number_format, coefficient)),
+        finite=counts.finite,
         nonzero=counts.nonzero,
         flushed=counts.flushed,
         snapped=counts.snapped,
@@ -266,9 +275,11 @@ class ChannelMeasurer:
     Args:
         experiment: Rows, lanes and points.
         deltas: Coefficient of every point, or None where each sample has its own.
+        stride: Tiles of which histograms look at one.
     """
 
-    def __init__(self, experiment: Experiment, deltas: Sequence[Any] | None) -> None:
+    def __init__(self, experiment: Experiment, deltas: Sequence[Any] | None, stride: int = 1) -> None:
+        self._stride = stride
         self._experiment = experiment
         self._deltas = deltas
         lanes = {lane.name: lane for lane in experiment.lanes}
@@ -309,7 +320,7 @@ class ChannelMeasurer:
                 if is_floating(x) and is_floating(y) and x.shape == y.shape and x.size:
                     tables.rows[index, name] = channel_table(x, y)
                     if name in ("both", "tuned"):
-                        tables.histograms[index] = histograms(x, y, 0)
+                        tables.histograms[index] = histograms(x, y, 0, self._stride)
         for side, value in row.values.items():
             array = live[self._float[side]][side, value]
             if not is_floating(array) or not array.size:
@@ -323,8 +334,13 @@ class ChannelMeasurer:
                     tables.points[place] = format_table(array, point.own_format, coefficient)
                     continue
                 working = as_floating(array)
-                delta = delta_of(working, point.bits) if self._deltas is None else self._deltas[place]
-                tables.points[place] = point_table(working, point.bits, delta)
+                given = EACH_SAMPLE if self._deltas is None else self._deltas[place]
+                delta = delta_of(working, point.bits) if given is EACH_SAMPLE else int(given)
+                table = point_table(sampled(working, self._stride).swapaxes(0, 1), point.bits, delta)
+                whole = tables.rows.get((index, "both" if side is Side.FIRST else "tuned"))
+                if whole is not None:
+                    table.channels[:, _MAX_X] = whole[:, _MAX_X]
+                tables.points[place] = table
 
     def capture(self, live: LiveTensors, into: Measurement) -> None:
         """Nothing is handed out."""

@@ -153,7 +153,7 @@ _COLUMNS = (
 def _data_row(tensor: str, point: Point, table: PointTable) -> list[Any]:
     signal, error = column(table.channels, "xx").sum(), column(table.channels, "dd").sum()
     floor = _decibel(table.signal, table.floor_error)
-    finite = max(1.0, float(column(table.channels, "count").sum()))
+    finite = max(1, table.finite)
     shares = (table.flushed / max(1, table.nonzero), table.snapped / finite, table.beyond / finite)
     return _row(
         tensor,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfpq_inspect.analyze.channels import PointTable, column
+from gfpq_inspect.analyze.channels import PointTable
 from gfpq_inspect.analyze.engine.interface import Point
 from gfpq_inspect.analyze.engine.tensors import as_floating
 from gfpq_inspect.analyze.findings.case import Case
@@ -81,7 +81,7 @@ def _of_point(case: Case, side: Side, point: Point, table: PointTable) -> dict[s
         "layers": [case.row_key(side, key) for key in point.layers],
         "bits": point.bits,
         "coefficient": next(known, None),
-        "finite": int(column(table.channels, "count").sum()),
+        "finite": table.finite,
         "flushed": table.flushed,
         "snapped": table.snapped,
         "beyond": table.beyond,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.density import Density, density
+from gfpq_inspect.analyze.tiles import sampled
 
 BINS_PER_OCTAVE = 4
 _LOWEST_OCTAVE = -40
@@ -111,11 +112,20 @@ def bin_edges() -> NDArray[np.float64]:
     return np.array([*(-edge for edge in reversed(positive)), *positive])
 
 
-def histograms(reference: NDArray[Any], other: NDArray[Any], sample: int) -> ValueHistograms:
-    """Histograms and worst elements of one sample's tensors of the same shape."""
+def histograms(reference: NDArray[Any], other: NDArray[Any], sample: int, stride: int = 1) -> ValueHistograms:
+    """Histograms of sampled tiles, and the worst of all elements.
+
+    Args:
+        reference: One sample's tensor.
+        other: Another of the same shape.
+        sample: Which sample it is.
+        stride: Tiles of which one is looked at.
+    """
     error = other - reference
-    one = count(reference)
-    counts = np.stack([one, one if other is reference else count(other), count(error)])
+    x = sampled(reference, stride)
+    y = x if other is reference else sampled(other, stride)
+    one = count(x)
+    counts = np.stack([one, one if other is reference else count(y), count(y - x)])
     sizes = np.abs(error).reshape(-1)
     if not np.isfinite(sizes.sum()):
         sizes = np.nan_to_num(sizes, nan=0.0, posinf=0.0)
@@ -130,21 +140,26 @@ def histograms(reference: NDArray[Any], other: NDArray[Any], sample: int) -> Val
         for place in _largest(sizes)
         if sizes[place] > 0
     ]
-    return ValueHistograms(counts, sorted(worst, key=lambda one: (-one.error, one.place)), density(reference, other))
+    return ValueHistograms(counts, sorted(worst, key=lambda one: (-one.error, one.place)), density(x, y))
 
 
 def _largest(sizes: NDArray[Any]) -> NDArray[np.int64]:
-    """Places of the `WORST` largest values, ascending: they lie in the `WORST` blocks with the largest maxima."""
+    """Places of the `WORST` largest values, of equal ones the first: they lie where blocks have the largest maxima."""
     blocks = sizes.size // _BLOCK
-    if blocks <= 2 * WORST:
-        places = np.arange(sizes.size)
-    else:
+    places = np.arange(sizes.size)
+    if blocks > 2 * WORST:
         maxima = sizes[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(1)
-        chosen = np.sort(np.argpartition(maxima, blocks - WORST)[blocks - WORST :])
+        # Blocks as large as the eighth largest may hold ties that come first.
+        chosen = np.flatnonzero(maxima >= np.partition(maxima, blocks - WORST)[blocks - WORST])
         parts = [np.arange(block * _BLOCK, (block + 1) * _BLOCK) for block in chosen]
         places = np.concatenate([*parts, np.arange(blocks * _BLOCK, sizes.size)])
     most = min(WORST, places.size)
-    return np.sort(places[np.argpartition(sizes[places], places.size - most)[places.size - most :]])
+    if not most:
+        return places
+    least = np.partition(sizes[places], places.size - most)[places.size - most]
+    places = places[sizes[places] >= least]
+    order: NDArray[np.int64] = places[np.lexsort((places, -sizes[places]))]
+    return order[:most]
 
 
 def cropped(rows: Counts) -> tuple[list[float], list[list[int]]]:

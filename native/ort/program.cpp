@@ -55,6 +55,17 @@ Quantizing read_quantizing(Reader& reader, std::size_t slots) {
     return one;
 }
 
+PointLook read_point(Reader& reader, std::size_t slots) {
+    PointLook one;
+    one.slot = reader.number(slots);
+    one.point = reader.number();
+    one.grid = grid_of(static_cast<unsigned>(reader.number(17)));
+    one.table = reader.number();
+    one.codes = reader.number();
+    if (one.grid == nullptr) throw std::runtime_error("a tap's program names a bit width that there is none of");
+    return one;
+}
+
 Transform read_transform(Reader& reader, std::size_t slots) {
     using Kind = Transform::Kind;
     Transform one;
@@ -100,6 +111,15 @@ void read_part(Reader& reader, char letter, Program& program) {
     } else if (letter == 'g' || letter == 'c') {
         const std::size_t slot = reader.number(program.slots);
         (letter == 'g' ? stage.magnitudes : stage.captures).push_back({slot, reader.number()});
+    } else if (letter == 'e' || letter == 'h') {
+        const std::size_t reference = reader.number(program.slots), lane = reader.number(program.slots);
+        if (letter == 'e') stage.looks.pairs.push_back({reference, lane, reader.number()});
+        else stage.looks.values.push_back({reference, lane, reader.number()});
+    } else if (letter == 'd') {
+        const std::size_t slot = reader.number(program.slots);
+        stage.looks.digests.push_back({slot, reader.number()});
+    } else if (letter == 'k') {
+        stage.looks.points.push_back(read_point(reader, program.slots));
     } else if (letter == 't') {
         program.stages.emplace_back().transform = read_transform(reader, program.slots);
         for (const std::size_t operand : program.stages.back().transform.operands)

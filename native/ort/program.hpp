@@ -7,6 +7,10 @@
 //   q SLOT OUTPUT POINT BITS EVIDENCE  quantize a tensor into an output; those that overwrite their tensor come last
 //   g SLOT POINT                       note the largest magnitude
 //   c SLOT PLACE                       hand a copy out
+//   e REFERENCE LANE TABLE             evidence: sums of two tensors a channel; the table's first row
+//   h REFERENCE LANE PLACE             evidence: histograms of two tensors and of the error
+//   d SLOT PLACE                       evidence: a digest of the tensor
+//   k SLOT POINT BITS TABLE CODES      evidence: what a point's coefficient does; its first row and first count
 //   t KIND ...                         transform every tensor; what is looked at from here on is what came of it:
 //     r | l LOW HIGH | k SLOPE           Relu, Clip, LeakyRelu; numbers are the bits of a float
 //     b (SCALE BIAS)... | p OPERAND... | o OPERAND...   by channel; x + operand; operand + x: one of them for each slot
@@ -20,6 +24,7 @@
 #include <vector>
 
 #include "codec.hpp"
+#include "tap_histograms.hpp"
 #include "transform.hpp"
 
 namespace gfpq::ort {
@@ -50,6 +55,7 @@ struct Stage {
     std::vector<Measuring> measured;
     std::vector<Noting> magnitudes;
     std::vector<Noting> captures;
+    Looks looks;
 };
 
 struct Program {

@@ -11,6 +11,8 @@
 
 namespace gfpq::ort {
 
+struct EvidenceRoom;
+
 /// Stands for a coefficient that every sample makes of its own tensor.
 inline constexpr std::int32_t kEachSample = INT32_MIN;
 
@@ -43,6 +45,7 @@ struct Run {
     double* evidence = nullptr;    ///< [points, kEvidenceFields]
     double* magnitudes = nullptr;  ///< [samples, points]
     std::vector<Capture> captures;
+    const EvidenceRoom* room = nullptr;  ///< where whole tensors leave their evidence; none in most batches
 };
 
 /// The number of a batch; valid until `end_run`.

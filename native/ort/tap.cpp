@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "evidence_tile.hpp"
 #include "layout.hpp"
@@ -38,6 +39,8 @@ public:
         if (const char* problem = check_room()) return problem;
         pieces_ = layout_.pieces(std::any_of(program_.stages.begin(), program_.stages.end(),
                                              [](const Stage& stage) { return !stage.measured.empty(); }));
+        if (run_.room != nullptr)
+            if (const char* problem = make_taker()) return problem;
         packed().prepare(program_.slots + 1);
         at_.resize(program_.slots);
         scratch_.resize(program_.transforms() ? program_.slots - program_.passed : 0);
@@ -54,12 +57,14 @@ public:
                 transform_all(stage.transform, piece);
                 measure(stage, piece, group);
                 note(stage, piece, magnitude);
+                if (taker_) taker_->look(static_cast<std::size_t>(&stage - program_.stages.data()), piece.begin, piece.end, at_);
             }
             pass(piece);
             if (late_) continue;
             for (const Quantizing& one : program_.quantized) quantize(one, piece, run_.deltas[one.point]);
         }
         finish_measuring();
+        if (taker_) taker_->finish(run_.deltas);
         if (late_) quantize_late();
         for (const Quantizing& one : program_.quantized)
             if (one.evidence) add_coefficient(last_delta(one), evidence_of(one));
@@ -93,6 +98,27 @@ private:
     }
     int last_delta(const Quantizing& one) {
         return late_ ? last_delta_[&one - program_.quantized.data()] : run_.deltas[one.point];
+    }
+
+    /// Where the batch brings room for evidence, and something here is to be looked at.
+    const char* make_taker() {
+        std::vector<const Looks*> looks;
+        bool any = false;
+        for (const Stage& stage : program_.stages) {
+            looks.push_back(&stage.looks);
+            any = any || !stage.looks.empty();
+        }
+        if (!any || layout_.size == 0) return nullptr;
+        if (run_.samples != 1) return "evidence is taken of one sample at a time";
+        Shape shape{layout_.images, layout_.channels, layout_.plane, layout_.block};
+        if (layout_.block == 0) {
+            const auto& lengths = tensors_.shape;
+            shape.images = lengths.size() < 2 ? 1 : static_cast<std::size_t>(lengths[0]);
+            shape.channels = lengths.size() < 2 ? 1 : static_cast<std::size_t>(lengths[1]);
+            shape.plane = layout_.size / (shape.images * shape.channels);
+        }
+        taker_.emplace(std::move(looks), *run_.room, shape);
+        return taker_->problem();
     }
 
     const char* check_room() {
@@ -312,6 +338,7 @@ private:
     std::vector<std::vector<double>> results_;
     std::vector<double> noted_;
     std::vector<int> last_delta_;
+    std::optional<EvidenceTaker> taker_;
 };
 
 }  // namespace

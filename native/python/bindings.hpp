@@ -41,5 +41,6 @@ void bind_measure(nb::module_& module);
 void bind_evidence(nb::module_& module);
 void bind_arrays(nb::module_& module);
 void bind_engine(nb::module_& module);
+void bind_evidence_room(nb::module_& module);
 
 }  // namespace gfpq::python

@@ -6,5 +6,6 @@ NB_MODULE(_native, module) {
     gfpq::python::bind_measure(module);
     gfpq::python::bind_evidence(module);
     gfpq::python::bind_arrays(module);
+    gfpq::python::bind_evidence_room(module);
     gfpq::python::bind_engine(module);
 }

@@ -177,6 +177,7 @@ class Measurement:
         problems: (row, comparison) to why it was not scored.
         captured: (row key, lane name) to the lane's tensor of the whole batch.
         custom: (metric of the caller's own, row, comparison) to its value for each sample.
+        looks: Place of a sample in the batch and what was taken of its whole tensors, where an engine does that.
     """
 
     samples: int
@@ -186,6 +187,7 @@ class Measurement:
     problems: dict[tuple[int, int], RowProblem] = field(default_factory=dict)
     captured: dict[tuple[str, str], Array] = field(default_factory=dict)
     custom: dict[tuple[str, int, int], list[float]] = field(default_factory=dict)
+    looks: list[tuple[int, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gfpq_inspect.analyze.channels import column
 from gfpq_inspect.analyze.findings.case import Case, layers_text
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
 from gfpq_inspect.analyze.findings.tensors_seen import HARMED_DB, Seen, tensors_seen
@@ -22,7 +21,7 @@ def run(case: Case) -> Outcome:
     seen = [one for one in tensors_seen(case, any_format=True) if _judged(one, case.threshold)]
     if not seen:
         return not_applicable("quantized data")
-    shares = [(one.table.beyond / max(1.0, float(column(one.table.channels, "count").sum())), one) for one in seen]
+    shares = [(one.table.beyond / max(1, one.table.finite), one) for one in seen]
     over = sorted((entry for entry in shares if entry[0] > _WARN), key=lambda entry: -entry[0])
     if not over:
         most = max(shares, key=lambda entry: entry[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Feeds, LayerDone, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine, Tensors
 from gfpq_inspect.analyze.engine.merged.graph import Graph, operators_refused
+from gfpq_inspect.analyze.engine.merged.looks import EvidencePlan, LookingWeaver, SampleLooks
 from gfpq_inspect.analyze.engine.merged.part import Crossing, PartWeaver
 from gfpq_inspect.analyze.engine.merged.parted import PartedRun, Split, add_sample, after, parted_notes, split_of
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
@@ -47,6 +48,7 @@ class MergedEngine(LayeredEngine):
 
     def __init__(self, experiment: Experiment, *, blocked: bool = True, merge: bool = True) -> None:
         self._merge = merge
+        self._look_stride: int | None = None
         self._own_reason = None if merge else "it was asked for"
         shared = shared_of(experiment, blocked=blocked)
         try:
@@ -61,6 +63,7 @@ class MergedEngine(LayeredEngine):
     def _take(self, shared: Shared) -> None:
         self._shared = shared
         self._lock = threading.Lock()
+        self._plan_of_looks: EvidencePlan | None = None
         self._facts: Facts | None = None
         self._dtypes: dict[Value, np.dtype[Any] | None] = {}
         self._graphs: dict[str, Graph] = {}
@@ -160,24 +163,61 @@ class MergedEngine(LayeredEngine):
         self, feeds: Feeds, samples: int, deltas: Sequence[Any] | None, layer_done: LayerDone | None = None
     ) -> Measurement:
         """See `interface.Engine.measure`."""
+        return self.measure_and_look(feeds, samples, deltas, layer_done)
+
+    def look_at(self, stride: int) -> None:
+        """Make taps take evidence of whole tensors too, where `measure_and_look` asks for it.
+
+        Args:
+            stride: Tiles of which histograms look at one.
+        """
+        self._look_stride = stride
+
+    def measure_and_look(
+        self,
+        feeds: Feeds,
+        samples: int,
+        deltas: Sequence[Any] | None,
+        layer_done: LayerDone | None = None,
+        looked_at: Collection[int] = (),
+    ) -> Measurement:
+        """As `measure`, with the evidence of some of the samples, where all lanes run in one graph.
+
+        Args:
+            feeds: The batch.
+            samples: Samples in it.
+            deltas: As in `measure`.
+            layer_done: As in `measure`.
+            looked_at: Places of those samples in the batch.
+        """
 
         def work(split: Split) -> Measurement:
             measurement = self._row_measurer.empty(samples)
             for index, part in enumerate(_parts(feeds, samples)):
                 if split.is_whole:
-                    self._graph("measurement", part).measure(part, deltas, measurement, index)
+                    graph = self._graph("measurement", part)
+                    looks = self._looks() if index in looked_at else None
+                    graph.measure(part, deltas, measurement, index, looks=looks)
+                    if looks is not None:
+                        measurement.looks.append((index, looks))
                 else:
                     add_sample(measurement, self._parted(split, part).measure(part, deltas), index)
             return measurement
 
         done = self._attempt(work)
         if done is None:
-            return super().measure(feeds, samples, deltas, layer_done)
+            return LayeredEngine.measure(self, feeds, samples, deltas, layer_done)
         if layer_done is not None:
             for action in self._plan:
                 if action.step is not None:
                     layer_done(action.step.layer)
         return done
+
+    def _looks(self) -> SampleLooks | None:
+        plan = self._plan_of_looks
+        if self._look_stride is None or plan is None or not plan.complete:
+            return None
+        return SampleLooks(plan, len(self.experiment.points), self._look_stride)
 
     def _attempt(self, work: Callable[[Split], Outcome]) -> Outcome | None:
         """Do it in graphs, taking out what they cannot hold; None where the layered engine does all from then on."""
@@ -234,7 +274,9 @@ class MergedEngine(LayeredEngine):
                 inputs[side, value] = (array.dtype, array.shape)
         ground, weights = self._ground(dtypes)
         if kind == "measurement":
-            woven = Weaver(ground, experiment.lanes, weights).measurement(self._plan)
+            looking = None if self._look_stride is None else LookingWeaver(ground, experiment.lanes, weights)
+            woven = (looking or Weaver(ground, experiment.lanes, weights)).measurement(self._plan)
+            self._plan_of_looks = None if looking is None else looking.plan
         else:
             lanes = [reference_lane(side) for side in experiment.models]
             woven = Weaver(ground, lanes, weights).calibration(self._calibration_plan)

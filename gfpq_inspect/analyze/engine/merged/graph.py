@@ -19,6 +19,7 @@ from gfpq_inspect.analyze.engine.handed_over import CONVOLUTIONS, is_fed
 from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Feeds, Measurement, PointEvidence
 from gfpq_inspect.analyze.engine.merged.base import Base
 from gfpq_inspect.analyze.engine.merged.external import hand_over
+from gfpq_inspect.analyze.engine.merged.looks import SampleLooks
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
 from gfpq_inspect.analyze.engine.merged.taps import TAP_DOMAIN, Tap
 from gfpq_inspect.analyze.engine.merged.weave import RUN_INPUT, Node, Woven
@@ -117,7 +118,14 @@ class Graph:
         self._used = {entry.name for entry in self._session.get_inputs()}
 
     def measure(
-        self, feeds: Feeds, deltas: Sequence[Any] | None, into: Measurement, first: int, live: Live | None = None
+        self,
+        feeds: Feeds,
+        deltas: Sequence[Any] | None,
+        into: Measurement,
+        first: int,
+        *,
+        live: Live | None = None,
+        looks: SampleLooks | None = None,
     ) -> None:
         """Run one batch and put what the taps find into a measurement.
 
@@ -127,9 +135,10 @@ class Graph:
             into: Sums of all samples of which this batch is a part.
             first: The batch's first sample in it.
             live: Tensors of every lane that other parts of the plan have made; gets what they need.
+            looks: Takes the evidence of whole tensors, where the graph's taps take any.
         """
         room = self._room(deltas)
-        self._run(feeds, room, live)
+        self._run(feeds, room, live, looks)
         part = slice(first, first + self._samples)
         for target in self._results.targets:
             into.sums[part, target.row, target.columns] = room.sums[:, target.places]
@@ -176,9 +185,16 @@ class Graph:
         owners = [self._owners[name] for name in names if self._owners.get(name) is not None]
         return NotMerged(" ".join(str(error).split())[:300], layer=owners[0] if owners else None)
 
-    def _run(self, feeds: Feeds, room: _Room, live: Live | None) -> None:
+    def _run(self, feeds: Feeds, room: _Room, live: Live | None, looks: SampleLooks | None = None) -> None:
         number = _native.begin_run(
-            self._samples, room.deltas, room.sums, room.products, room.evidence, room.magnitudes, room.captures
+            self._samples,
+            room.deltas,
+            room.sums,
+            room.products,
+            room.evidence,
+            room.magnitudes,
+            room.captures,
+            None if looks is None else looks.room,
         )
         try:
             given: dict[str, Any] = {RUN_INPUT: np.array([number], np.int64), **self._fed}

@@ -122,7 +122,7 @@ class PartedRun:
             if segment.merged:
                 graph = self._graph(number, segment, live, lanes, calibration=False)
                 with _answers_for(segment):
-                    graph.measure(feeds, deltas, measurement, 0, live)
+                    graph.measure(feeds, deltas, measurement, 0, live=live)
             for action in segment.actions:
                 if action.step is not None and not segment.merged:
                     engine._run_lanes(action.step, live, quantizer, 1)

@@ -85,6 +85,7 @@ class Tap:
     measured: list[tuple[int, list[int], int, int]] = field(default_factory=list)
     magnitudes: list[tuple[int, int]] = field(default_factory=list)
     captures: list[tuple[int, int]] = field(default_factory=list)
+    evidence: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
     passed: set[int] = field(default_factory=set)
     quantized: dict[tuple[int, int], _Quantized] = field(default_factory=dict)
 
@@ -128,6 +129,8 @@ class Tap:
             words += ["g", place[slot], column]
         for slot, capture in self.captures:
             words += ["c", place[slot], capture]
+        for letter, slots, numbers in self.evidence:
+            words += [letter, *(place[slot] for slot in slots), *numbers]
         for entry in further:
             words += ["q", place[entry.slot], len(outputs), entry.point, entry.bits, int(entry.evidence)]
             outputs.append(self.output_name(entry.slot, entry.point))

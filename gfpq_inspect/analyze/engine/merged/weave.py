@@ -358,11 +358,15 @@ class Weaver:
             taps = self._taps_for(index, symbols)
             for group, found, reference in scored:
                 self._measure(index, group, found, reference, taps)
+            self._taken(index, taps)
             for lane, symbol in captured:
                 tap, slot = taps[symbol.name]
                 shape = self._ground.facts.shapes[lane.side, row.values[lane.side]]
                 tap.captures.append((slot, len(self.woven.results.captures)))
                 self.woven.results.captures.append(((row.key, lane.name), shape, symbol.constant))
+
+    def _taken(self, index: int, taps: Mapping[str, tuple[Tap, int]]) -> None:
+        """For who wants more of a row's tensors than their scores: by symbol the tap that they go through."""
 
     def _symbol_of(self, lane: Lane, index: int) -> Symbol:
         return self._value(lane, self._experiment.rows[index].values[lane.side])
