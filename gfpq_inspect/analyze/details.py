@@ -79,13 +79,20 @@ def layer_details(case: Case, identities: Sequence[str]) -> dict[str, dict[str, 
 
 
 def with_evidence(
-    details: Mapping[str, Any], evidence: Mapping[str, Mapping[str, Any]], samples: int
+    details: Mapping[str, Any], evidence: Mapping[str, Mapping[str, Any]], samples: int, share: float
 ) -> dict[str, Any]:
-    """Add the evidence of rows to what is known already; `samples` is how many it was taken from."""
+    """Add the evidence of rows to what is known already.
+
+    Args:
+        details: What is known.
+        evidence: Row key to evidence.
+        samples: How many it was taken from.
+        share: Share of the tiles of a large tensor that histograms were made of.
+    """
     layers = dict(details.get("layers", {}))
     for key, entry in evidence.items():
         layers[key] = {**layers.get(key, {}), **entry}
-    return {**details, "layers": layers, "evidence_samples": samples}
+    return {**details, "layers": layers, "evidence_samples": samples, "evidence_share": share}
 
 
 def channel_evidence(table: Table) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from gfpq_inspect.analyze.calibration import Calibration
 from gfpq_inspect.analyze.checkpoint import Checkpoint, State
 from gfpq_inspect.analyze.collected_state import collected_state, restore_collected
 from gfpq_inspect.analyze.custom_metrics import CustomScores
+from gfpq_inspect.analyze.diagnose import Looker
 from gfpq_inspect.analyze.engine.interface import Experiment, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.interrupts import interrupts_held
@@ -43,6 +44,7 @@ class Passes:
         checkpoint: Where to keep what is known so far, or None.
         cache: What earlier runs learnt of the float network, or None.
         make_engine: Makes an engine for a part of the experiment.
+        looker: Collects the evidence that the engine takes on the way, or None.
     """
 
     request: ComparisonRequest
@@ -56,6 +58,7 @@ class Passes:
     checkpoint: Checkpoint | None
     cache: LaneCache | None
     make_engine: Callable[[Experiment], LayeredEngine]
+    looker: Looker | None = None
     _state: State = field(init=False)
     _ran: bool = field(init=False, default=False)
 
@@ -165,9 +168,11 @@ class Passes:
             self._state = {**self._state, **self.cache.engine_facts}
             return False
         start, digest = collected.samples, known["digest"] if known else ""
-        watch, engine = Watch(self.progress), self.engine
+        watch, engine, looker = Watch(self.progress), self.engine, self.looker
 
         def work(batch: Batch) -> Measurement:
+            if looker is not None:
+                return looker.measure(batch, calibrated.deltas, watch.for_batch(batch.samples))
             return engine.measure(batch.feeds, batch.samples, calibrated.deltas, watch.for_batch(batch.samples))
 
         try:
@@ -177,6 +182,8 @@ class Passes:
                 with interrupts_held():
                     found = measurement if self.cache is None else self.cache.widened(measurement)
                     collected.add(batch.first, found)
+                    if looker is not None:
+                        looker.add(batch, measurement)
                     if custom is not None:
                         custom.add(measurement)
                     digest, self._ran = batch.digest, True

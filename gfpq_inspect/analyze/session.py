@@ -10,10 +10,11 @@ from gfpq_inspect import __version__
 from gfpq_inspect.analyze.assemble import Collected, coverage_of, layer_rows
 from gfpq_inspect.analyze.batches import Feeder, batch_size, first_sample, stacking_holds
 from gfpq_inspect.analyze.calibrating import Calibrated, calibration_record, is_apart, own_points_text
+from gfpq_inspect.analyze.channels import ChannelEvidence
 from gfpq_inspect.analyze.checkpoint import Checkpoint
 from gfpq_inspect.analyze.custom_metrics import CustomMeasurer, CustomScores
 from gfpq_inspect.analyze.details import layer_details, with_evidence
-from gfpq_inspect.analyze.diagnose import diagnose, gather_evidence
+from gfpq_inspect.analyze.diagnose import Budget, Looker, budget_for, diagnose, gather_evidence, looker_for
 from gfpq_inspect.analyze.dumps.comparison import dump_lanes
 from gfpq_inspect.analyze.dumps.table import dump_table
 from gfpq_inspect.analyze.engine.choose import engine_for
@@ -168,7 +169,7 @@ class _Session:
                 judged = self._judged(setup, collected, calibrated, partial=partial)
             if not partial:  # who interrupts a run does not wait for another pass
                 with self._clock.phase("diagnose"), one_thread_a_worker(setup.workers):
-                    found = self._causes(setup, judged, collected, calibrated)
+                    found = self._causes(setup, judged, collected, calibrated, passes.looker)
             whole = True
         except KeyboardInterrupt:
             whole = partial
@@ -176,7 +177,7 @@ class _Session:
             judged = replace(judged, judgement=stopped_before_causes(judged.judgement))
         details = judged.details
         if found.evidence_samples:
-            details = with_evidence(details, found.layers, found.evidence_samples)
+            details = with_evidence(details, found.layers, found.evidence_samples, self._budget(setup).share)
         return Result(
             run=self._record(setup, collected.samples, calibrated, passes),
             comparisons=self._comparisons,
@@ -201,9 +202,13 @@ class _Session:
         judgement = judgement_with_task(judgement_of(rows, self._rules, partial=partial), task)
         return _Judged(rows, coefficients, judgement, task, self._details(setup, collected))
 
-    def _causes(self, setup: _Setup, judged: _Judged, collected: Collected, calibrated: Calibrated) -> _Causes:
-        """Another pass over some of the samples, and what all checks make of it."""
-        case = self._case(setup, judged.rows, judged.coefficients, calibrated.deltas)
+    def _causes(
+        self, setup: _Setup, judged: _Judged, collected: Collected, calibrated: Calibrated, looker: Looker | None
+    ) -> _Causes:
+        """The evidence of some of the samples, from another pass where there is none yet, and what all checks say."""
+        evidence = None if looker is None else looker.result()
+        evidence = self._evidence(setup, calibrated.deltas) if evidence is None else evidence
+        case = self._case(setup, judged.rows, judged.coefficients, evidence)
         case = replace(case, seen=collected.evidence if is_apart(self._request) else None)
         findings = diagnose(case, self._progress)
         if self._look is not None:
@@ -211,21 +216,10 @@ class _Session:
         return _Causes(findings, layer_details(case, self._request.source.identities), case.evidence.samples)
 
     def _case(
-        self, setup: _Setup, rows: list[LayerRow], coefficients: list[Coefficient], deltas: list[Any] | None
+        self, setup: _Setup, rows: list[LayerRow], coefficients: list[Coefficient], evidence: ChannelEvidence
     ) -> Case:
-        """All that the checks look at; takes another pass over some of the samples."""
+        """All that the checks look at."""
         request = self._request
-        engine = setup.engine
-        if setup.engine.experiment is not setup.experiment:  # lanes that the cache spared show their channels here
-            engine = engine_for(setup.experiment, request.device, request.engine)
-        evidence = gather_evidence(
-            engine,
-            setup.feeder,
-            setup.facts,
-            count=request.source.count,
-            deltas=deltas,
-            workers=setup.workers,
-        )
         return Case(
             experiment=setup.experiment,
             pairing=setup.pairing,
@@ -242,6 +236,18 @@ class _Session:
             view=request.view,
             dump=request.dump,
         )
+
+    def _evidence(self, setup: _Setup, deltas: list[Any] | None) -> ChannelEvidence:
+        """Another pass over some of the samples."""
+        engine, request = setup.engine, self._request
+        if setup.engine.experiment is not setup.experiment:  # lanes that the cache spared show their channels here
+            engine = engine_for(setup.experiment, request.device, request.engine)
+        return gather_evidence(engine, setup.feeder, self._budget(setup), deltas=deltas, workers=setup.workers)
+
+    def _budget(self, setup: _Setup) -> Budget:
+        """Who looks at the histograms themselves wants them whole."""
+        count = self._request.source.count
+        return budget_for(setup.experiment, setup.facts, count, every_tile=self._look is not None)
 
     def _prepare(self) -> _Setup:
         request = self._request
@@ -319,6 +325,7 @@ class _Session:
             checkpoint=checkpoint,
             cache=setup.cache,
             make_engine=lambda part: engine_for(part, request.device, request.engine),
+            looker=looker_for(setup.engine, setup.experiment, setup.facts, self._budget(setup)),
         )
 
     def _feeder(self, source: SampleSource) -> Feeder:

@@ -14,9 +14,12 @@ from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Experiment, Feeds
 from gfpq_inspect.analyze.engine.merged.engine import MergedEngine
 from gfpq_inspect.analyze.engine.merged.looks import EvidenceSums
 from gfpq_inspect.analyze.lanes import Side
+from gfpq_inspect.analyze.request import ComparisonRequest
+from gfpq_inspect.analyze.result import Result
+from gfpq_inspect.analyze.session import compare_networks
 from gfpq_inspect.analyze.tiles import STRIDE, TILE_POSITIONS, sampled, sampled_positions
 
-from ..networks import GraphMaker
+from ..networks import ArraySource, GraphMaker, samples
 from ..test_random_graphs import OPERATORS, random_network
 from .agreement import coefficients, experiment_of, noise
 from .test_merged import MORE_OPERATORS, built, mixed_network, wide_network
@@ -199,3 +202,27 @@ def test_each_sample_is_a_coefficient_of_its_own() -> None:
     other = merged.measure_and_look(feeds, 2, [EACH_SAMPLE] * len(experiment.points), looked_at=[1]).looks
     assert [index for index, _ in one] == [1]
     np.testing.assert_array_equal(one[0][1].codes, other[0][1].codes)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_a_comparison_takes_its_evidence_on_the_way(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """No second pass; the findings and what the report shows are those of the layered engine with its own pass."""
+
+    def compared(engine: str) -> Result:
+        source = ArraySource({"x": samples(count, 3, 12, 12)})
+        return compare_networks(ComparisonRequest(built(wide_network()), source, engine=engine, timing=False))
+
+    layered = compared("layered")
+
+    def never(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("a second pass")
+
+    monkeypatch.setattr("gfpq_inspect.analyze.session.gather_evidence", never)
+    merged = compared("merged")
+    assert merged.run.engine.startswith("merged")
+    assert merged.findings == layered.findings
+    assert merged.details["evidence_samples"] == layered.details["evidence_samples"] == count
+    assert merged.details["evidence_share"] == layered.details["evidence_share"] == 1 / STRIDE
+    for key, entry in layered.details["layers"].items():
+        for name in ("values", "errors", "density", "worst", "codes"):
+            assert merged.details["layers"][key].get(name) == entry.get(name), (key, name)
