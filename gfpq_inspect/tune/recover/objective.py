@@ -17,6 +17,8 @@ _SMALLEST_ERROR = 1e-9
 """Relative error energy (90 dB) below which an output counts as free of error."""
 _SMALLEST_ENTROPY = 0.01
 _LARGEST_SHARE = 2.0
+TOLERATED_DB = 0.5
+"""What one output may lose, on the samples that are watched, for the sake of the others."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Score:
     def remaining(self, before: Score) -> dict[str, float]:
         """Share of each output's error energy that remains; outputs that had none are left out."""
         return {name: self.errors[name] / old for name, old in before.errors.items() if old > _SMALLEST_ERROR}
+
+    def most_lost_db(self, before: Score) -> float:
+        """What the output that fared worst lost, in dB; negative where all gained."""
+        worst = max(self.remaining(before).values(), default=1.0)
+        return 10 * math.log10(max(worst, 1e-30))
 
     def total(self, before: Score) -> float:
         """Share of the error energy of all outputs that remains, each output's energy relative to its signal."""
@@ -72,6 +79,8 @@ class Score:
                 right by chance once more.
         """
         if self.figure(before) > 1 or self.total(before) > 1:
+            return True
+        if self.most_lost_db(before) > TOLERATED_DB:
             return True
         if self.accuracy is None or before.accuracy is None or wanted_accuracy is None:
             return False
@@ -160,16 +169,18 @@ class Objective:
             found = self.lane.graph.run(feeds, self.initial, None, self.goals.outputs)
             return found | self.lane.graph.run(feeds, self.reference, None, self.goals.features)
 
-    def score(self, indices: Sequence[int], weights: Weights, batch: int, *, quantized: bool = True) -> Score:
-        """Score weights on some samples, as they are deployed or in float."""
+    def score(
+        self, indices: Sequence[int], weights: Weights, batch: int, *, data: bool = True, kernels: bool = True
+    ) -> Score:
+        """Score weights on some samples, as they are deployed, or with data or kernels left in float."""
         names = self.goals.outputs
         error, signal, cross, power = (dict.fromkeys(names, 0.0) for _ in range(4))
         entropy, right = 0.0, 0
         with torch.no_grad():
-            deployed = self.lane.quantized(weights) if quantized else weights
+            deployed = self.lane.quantized(weights) if kernels else weights
             for part, feeds in self.lane.batches(indices, batch):
                 wanted = self.lane.graph.run(feeds, self.initial, None, names)
-                found = self.lane.graph.run(feeds, deployed, self.lane.quantize if quantized else None, names)
+                found = self.lane.graph.run(feeds, deployed, self.lane.quantize if data else None, names)
                 for name in names:
                     one, other = wanted[name].double(), found[name].double()
                     error[name] += float(((other - one) ** 2).sum())

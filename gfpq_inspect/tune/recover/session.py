@@ -16,7 +16,8 @@ from gfpq_inspect.errors import InputError, ModelError, Problem, UsageError
 from gfpq_inspect.inputs.labels import Labels
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.tune.recover.checkpoint import State, fingerprint, load_state, save_state
-from gfpq_inspect.tune.recover.graph import Tensor, TrainableGraph, Values
+from gfpq_inspect.tune.recover.copies import Chain, spread_copies
+from gfpq_inspect.tune.recover.graph import Place, Tensor, TrainableGraph, Values
 from gfpq_inspect.tune.recover.lane import QuantizedLane, Weights
 from gfpq_inspect.tune.recover.objective import (
     Goals,
@@ -28,7 +29,8 @@ from gfpq_inspect.tune.recover.objective import (
 )
 from gfpq_inspect.tune.recover.reconstruct import Settings, reconstruct
 from gfpq_inspect.tune.recover.samples import SampleStore, Split
-from gfpq_inspect.tune.recover.shift import absorb
+from gfpq_inspect.tune.recover.sensitivity import Sensitivity, sensitivities
+from gfpq_inspect.tune.recover.shift import Site, absorb
 from gfpq_inspect.tune.recover.solver import CaffeSolver
 from gfpq_inspect.tune.recover.training import Trainer, TuneSettings
 
@@ -138,7 +140,7 @@ class Recovery:
         goals = Goals(outputs, tuple(name for name in features if name not in outputs), decision, shares)
         self.objective = Objective(self.lane, goals, self.labels)
         self.before = self._score(self.graph.initial)
-        given = self.objective.score(self.split.holdout, self.graph.initial, settings.batch, quantized=False)
+        given = self.objective.score(self.split.holdout, self.graph.initial, settings.batch, data=False, kernels=False)
         self.wanted_accuracy = given.accuracy
         self.objective.set_scales(self.split.train[:256], self.graph.initial, settings.batch)
 
@@ -231,9 +233,7 @@ class Recovery:
     def _closed_form(self) -> None:
         state = self._state
         if state.stage == "as given":
-            self.progress.phase("shifting", 1)
-            moved = absorb(self.graph, self._few_feeds(), state.weights, self._few_error(), self._told)
-            state.weights = moved
+            moved = self._moved(state.weights)
             self.lane.calibrate(self._observed(), moved)
             self._evaluate("constants moved", moved)
             state.reference, state.stage = moved, "constants moved"
@@ -261,6 +261,33 @@ class Recovery:
             state.weights, state.stage = dict(state.best), "layers reconstructed"
             self._save()
 
+    def _moved(self, given: Weights) -> dict[str, Tensor]:
+        """What costs nothing in float and saves error of data: copies in silent channels, constants taken out."""
+        feeds, error_of = self._few_feeds(), self._few_error()
+        self.progress.phase("copying", 1)
+        moved = spread_copies(
+            self.graph, feeds, given, self._sensitivities(given), error_of=error_of, chain_done=self._told
+        )
+        self.progress.phase("shifting", 1)
+        moved = absorb(self.graph, feeds, moved, self._sensitivities(moved), error_of=error_of, site_done=self._told)
+        shares = []
+        for weights in (given, moved):
+            self.lane.calibrate(self._observed(), weights)
+            shares.append(self.objective.score(self.split.holdout, weights, self.settings.batch, kernels=False))
+        return dict(given) if shares[1].figure(shares[0]) > 1 else moved
+
+    def _sensitivities(self, weights: Weights) -> dict[Place, Sensitivity]:
+        self.lane.calibrate(self._few(), weights)
+        outputs = self.objective.goals.outputs
+        return sensitivities(
+            self.graph,
+            self._few_feeds(),
+            weights,
+            quantize=self.lane.quantize,
+            outputs=outputs,
+            seed=self.settings.seed,
+        )
+
     def _mirrors(self) -> bool:
         """Whether photographs may be mirrored: colour images without labels, which then might not hold any more."""
         return self.labels is None and self.lane.reads_colour_images
@@ -270,8 +297,9 @@ class Recovery:
         train = self.split.train
         return train[:: -(-len(train) // _MOST_OBSERVED)]
 
-    def _told(self, site: Any, kept: bool) -> None:
-        self.progress.advance(0, f"{site.value}{' kept' if kept else ''}")
+    def _told(self, site: Site | Chain, kept: bool) -> None:
+        name = site.value if isinstance(site, Site) else site.places[0].value
+        self.progress.advance(0, f"{name}{' kept' if kept else ''}")
 
     def _few(self) -> list[int]:
         train = self.split.train
@@ -281,13 +309,14 @@ class Recovery:
         return [feeds for _, feeds in self.lane.batches(self._few(), 1)]
 
     def _few_error(self) -> Callable[[Weights], float]:
+        """What rounding of data costs; kernels stay in float, since their codes are chosen later."""
         few = self._few()
         self.lane.calibrate(few, self.graph.initial)
-        before = self.objective.score(few, self.graph.initial, 1)
+        before = self.objective.score(few, self.graph.initial, 1, kernels=False)
 
         def error_of(weights: Weights) -> float:
             self.lane.calibrate(few, weights)
-            return self.objective.score(few, weights, 1).figure(before)
+            return self.objective.score(few, weights, 1, kernels=False).figure(before)
 
         return error_of
 

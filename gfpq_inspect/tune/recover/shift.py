@@ -8,6 +8,7 @@ move along. So every such step is tried on the whole network and kept only where
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,13 +16,17 @@ import torch
 
 from gfpq_inspect.models.model import Layer
 from gfpq_inspect.tune.recover.affine import Affine, affine_of
-from gfpq_inspect.tune.recover.graph import Tensor, TrainableGraph
+from gfpq_inspect.tune.recover.graph import Place, Tensor, TrainableGraph
+from gfpq_inspect.tune.recover.sensitivity import Sensitivity
 
 _PASSING = frozenset({"Identity", "MaxPool"})
-_LOW_END = 0.05
-_SHARES = (1.0, 0.6, 0.3)
-_WORTH = 0.7
-"""A site is tried where the data keep at most this share of their energy."""
+_QUANTILES = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+_SHARES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
+_CAUTIONS = (0.03, 0.3, 3.0, 30.0)
+_ROUNDING = (math.log(2) / 16) ** 2 / 12
+"""Energy of rounding's error as a share of the energy of what is rounded: even over one of 16 steps an octave."""
+_WORTH = 0.004
+"""A site is tried where it promises to save this share of all that rounding of data costs."""
 _LOOKED_AT = 16384
 
 
@@ -94,6 +99,8 @@ def absorb(
     graph: TrainableGraph,
     samples: Sequence[Mapping[str, Tensor]],
     weights: Mapping[str, Tensor],
+    measured: Mapping[Place, Sensitivity],
+    *,
     error_of: Callable[[Mapping[str, Tensor]], float],
     site_done: Callable[[Site, bool], None] = lambda *_: None,
 ) -> dict[str, Tensor]:
@@ -103,19 +110,27 @@ def absorb(
         graph: The network.
         samples: Feeds that show what the channels hold.
         weights: Float weights.
+        measured: What rounding costs, with these weights.
         error_of: Error of the quantized network with some float weights.
         site_done: Told of each site that was tried, and whether the step was kept.
 
     Returns:
         New float weights.
     """
+    whole = sum(float(one.cost.sum()) for one in measured.values())
     best, lowest = dict(weights), error_of(weights)
     for site in sites_of(graph):
-        constant = _constant(graph, samples, best, site)
-        if constant is None:
+        costs = [one.cost for place, one in measured.items() if place.value == site.value]
+        held = _channels(graph, samples, best, site)
+        if not costs or held is None or any(len(one) != len(held.data) for one in costs):
             continue
-        kept = False
-        for tried in [shifted(site, best, share * constant) for share in _SHARES]:
+        base, kept = best, False
+        for caution in _CAUTIONS:
+            amount, left = _amounts(held, site, caution)
+            saved = sum(float((one * (1 - left)).sum()) for one in costs)
+            if saved < _WORTH * whole:
+                continue
+            tried = shifted(site, base, amount)
             error = error_of(tried)
             if error < lowest:
                 best, lowest, kept = tried, error, True
@@ -123,11 +138,23 @@ def absorb(
     return best
 
 
-def _constant(
+@dataclass(frozen=True)
+class _Channels:
+    """What the channels of a site hold.
+
+    Attributes:
+        data: Some of it, float64 [channels, data], sorted.
+        border: Share of what the readers read that is padding.
+    """
+
+    data: Tensor
+    border: float
+
+
+def _channels(
     graph: TrainableGraph, samples: Sequence[Mapping[str, Tensor]], weights: Mapping[str, Tensor], site: Site
-) -> Tensor | None:
-    """What could be moved, [channels]; None where it is not worth the trial."""
-    looks = []
+) -> _Channels | None:
+    looks, border = [], 0.0
     with torch.no_grad():
         for feeds in samples:
             value = graph.run(feeds, weights, None, [site.value])[site.value]
@@ -136,8 +163,35 @@ def _constant(
             flat = value.transpose(0, 1).flatten(1)
             step = max(1, flat.shape[1] * len(samples) // _LOOKED_AT)
             looks.append(flat[:, ::step])
-    data = torch.cat(looks, 1)
-    constant = data.quantile(_LOW_END, dim=1) if site.rectified else data.mean(1)
-    constant = torch.where(constant.abs() > 1e-3 * data.abs().amax(1), constant, torch.zeros_like(constant))
-    before, after = (data**2).sum(), ((data - constant[:, None]) ** 2).sum()
-    return constant if float(after) < _WORTH * float(before) else None
+            for reader in site.readers:
+                if reader.window:
+                    pads, (height, width) = reader.window[3], value.shape[2:]
+                    around = (pads[0] + pads[2]) / height + (pads[1] + pads[3]) / width
+                    border = max(border, around)
+    return _Channels(torch.cat(looks, 1).double().sort(1).values, border)
+
+
+def _amounts(held: _Channels, site: Site, caution: float) -> tuple[Tensor, Tensor]:
+    """For each channel the constant that leaves the least error, and the share of rounding's energy that is left.
+
+    Rounding errs by a share of what is left; what a ReLU cuts off, and what padding lacks, is lost as a whole and in
+    one direction, so it counts `caution` times.
+    """
+    data = held.data
+    if site.rectified:
+        places = (torch.tensor(_QUANTILES, dtype=torch.float64) * (data.shape[1] - 1)).long()
+        tried = data[:, places].clamp(min=0)
+    else:
+        tried = data.mean(1, keepdim=True) * torch.tensor(_SHARES, dtype=torch.float64)
+    tried = torch.cat([torch.zeros(len(data), 1, dtype=torch.float64), tried], 1)  # [channels, candidates]
+    rounding, lost = torch.zeros_like(tried), torch.zeros_like(tried)
+    for index in range(tried.shape[1]):
+        rest = data - tried[:, index : index + 1]
+        if site.rectified:
+            lost[:, index] = (rest.clamp(max=0) ** 2).mean(1)
+            rest = rest.clamp(min=0)
+        rounding[:, index] = (rest**2).mean(1)
+    lost += held.border * tried**2
+    chosen = (_ROUNDING * rounding + caution * lost).argmin(1, keepdim=True)
+    whole = rounding[:, :1].clamp(min=1e-300)
+    return tried.gather(1, chosen)[:, 0].float(), (rounding.gather(1, chosen) / whole)[:, 0]
