@@ -183,7 +183,8 @@ def _weight_rows(case: Case, side: Side, layer: Layer) -> list[list[Any]]:
         error, signal = float(sums[SUM_FIELDS.index("sum_dd")]), float(sums[SUM_FIELDS.index("sum_xx")])
         maxima = np.zeros(0)
         if name == main_weight(layer):
-            maxima = np.abs(filters_of(case.models[side], layer, stored, stored.dtype.type)).max(1)
+            filters = filters_of(case.models[side], layer, stored, stored.dtype.type)
+            maxima = np.abs(np.maximum(filters.max(1), -filters.min(1)))  # magnitudes of all would be another copy
         floor = kernels.floor_db(stored, entry.bits) if isinstance(entry.format, Gfpq) else None
         levels = (_decibel(signal, error), floor)
         rows.append(

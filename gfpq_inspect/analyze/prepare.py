@@ -324,6 +324,7 @@ def _open(
         _structure_beside(other, other_structure),
         allow_missing=options.allow_missing,
         allow_unknown_fields=options.allow_unknown_fields,
+        weights_stay=True,
     )
 
 

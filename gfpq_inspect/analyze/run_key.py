@@ -12,6 +12,7 @@ from gfpq_inspect.analyze.record import versions
 from gfpq_inspect.analyze.request import ComparisonRequest, format_of
 from gfpq_inspect.inputs.source import SampleSource
 from gfpq_inspect.models.model import Model
+from gfpq_inspect.models.tensors import completed
 
 
 def run_key(request: ComparisonRequest, models: Mapping[Side, Model], lanes: Sequence[Lane]) -> dict[str, str]:
@@ -64,9 +65,12 @@ def model_digest(model: Model) -> str:
     """Of all that a model computes: nodes, weights, inputs, and the table of layers with what is quantized."""
     found = hashlib.sha256()
     graph = model.graph.graph
-    for part in (graph.node, graph.initializer, graph.input, graph.output):
-        for entry in part:
-            found.update(entry.SerializeToString(deterministic=True))
+    for entry in graph.node:
+        found.update(entry.SerializeToString(deterministic=True))
+    for tensor in graph.initializer:
+        found.update(completed(tensor).SerializeToString(deterministic=True))
+    for value in (*graph.input, *graph.output):
+        found.update(value.SerializeToString(deterministic=True))
     found.update(repr(sorted(model.origin.sha256.items())).encode())
     found.update(repr((model.inputs, model.outputs, model.batchable, model.quantizes_itself)).encode())
     for layer in model.layers:

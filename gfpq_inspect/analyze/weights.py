@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gfpq_inspect.analyze.lanes import Side, Weights
 from gfpq_inspect.errors import Problem, QuantizationError
 from gfpq_inspect.models.model import Layer, Model, Quantization
+from gfpq_inspect.models.tensors import array_of
 from gfpq_inspect.quantize import Gfpq, NumberFormat, gfpq_of, kernels
 
 Array = NDArray[Any]
@@ -87,7 +88,7 @@ class WeightTable:
             for layer, name, width in weights_of(model, self._run_bits):
                 if (side, name, width) not in self._entries:
                     assert layer.quantization is not None
-                    stored = np.ascontiguousarray(onnx.numpy_helper.to_array(initializers[name]))
+                    stored = np.ascontiguousarray(array_of(initializers[name]))
                     if name in layer.quantization.formats:
                         entry = _own(layer, name, stored)
                     else:

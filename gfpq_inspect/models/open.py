@@ -31,6 +31,7 @@ def open_network(
     allow_unknown_fields: bool = False,
     shapes_only: bool = False,
     keep_losses: bool = False,
+    weights_stay: bool = False,
     phase: str = "TEST",
     stages: Sequence[str] = (),
     level: int = 0,
@@ -46,6 +47,8 @@ def open_network(
         allow_unknown_fields: Unknown prototxt fields are ignored, with a note, instead of being refused.
         shapes_only: Only shapes will be asked for; a Caffe network then needs no weights, and cannot run without.
         keep_losses: Keep losses and accuracies of a Caffe network; the labels become inputs.
+        weights_stay: Large weights of an ONNX model stay in its file until somebody asks for them, see
+            `models.tensors`; for who only computes with them.
         phase: 'TEST' or 'TRAIN': which layers of a Caffe network take part.
         stages: Stages for the same.
         level: Level for the same.
@@ -67,7 +70,7 @@ def open_network(
 
         if given is not None:
             raise UsageError(f"{path} is an ONNX model, which has its own structure; leave the prototxt {given} away")
-        return read_onnx(path)
+        return read_onnx(path, weights_stay=weights_stay)
     if phase not in ("TEST", "TRAIN"):
         raise UsageError(f"phase '{phase}' does not exist in Caffe; use TEST or TRAIN")
     options = CaffeOptions(

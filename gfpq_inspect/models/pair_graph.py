@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from gfpq_inspect.models.model import Layer, LayerKind, Model
 from gfpq_inspect.models.pair import canonical_type, plain_name
+from gfpq_inspect.models.tensors import array_of
 
 Array = NDArray[Any]
 
@@ -220,7 +220,7 @@ class _Walk:
             return None
         key = (side, names[0])
         if key not in self._arrays:
-            self._arrays[key] = onnx.numpy_helper.to_array(self._tensors[side][names[0]]).astype(np.float32)
+            self._arrays[key] = array_of(self._tensors[side][names[0]]).astype(np.float32)
         return self._arrays[key]
 
     def _shapes_agree(self, other: Layer, layer: Layer) -> bool:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gfpq_inspect.models.model import Layer, LayerKind, Model, Quantization
 from gfpq_inspect.models.pair import Pairing, canonical_type, finish_pairing, pair_inputs, pair_layers
 from gfpq_inspect.models.pair_graph import ACTIVATIONS, AFFINE, MOVES, GraphPairs, pair_through_graph
+from gfpq_inspect.models.tensors import array_of
 from gfpq_inspect.quantize.number_format import NumberFormat
 from gfpq_inspect.quantize.stored import FLOAT_TYPES, StoredQuantization
 
@@ -86,7 +87,7 @@ class _Completion:
         for layer in self._second.layers:
             if layer.quantization and name in layer.quantization.stored:
                 tensor = next(entry for entry in self._second.graph.graph.initializer if entry.name == name)
-                return not np.array_equal(onnx.numpy_helper.to_array(tensor), layer.quantization.stored[name])
+                return not np.array_equal(array_of(tensor), layer.quantization.stored[name])
         return False
 
     def _pair(self, layer: Layer, partner: Layer) -> None:
@@ -210,7 +211,7 @@ class _Completion:
             if name:
                 if name not in self._tensors:
                     return None
-                limits[index] = float(onnx.numpy_helper.to_array(self._tensors[name]).reshape(()))
+                limits[index] = float(array_of(self._tensors[name]).reshape(()))
         return limits[0], limits[1]
 
     def _activation_node(
@@ -264,7 +265,7 @@ class _Completion:
         return [weight] if bias is None else [weight, bias]
 
     def _array(self, name: str) -> Array:
-        array: Array = onnx.numpy_helper.to_array(self._tensors[name])
+        array: Array = array_of(self._tensors[name])
         return array
 
     def _completed(self) -> Model:

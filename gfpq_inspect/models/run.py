@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gfpq_inspect.errors import InputError
 from gfpq_inspect.models.host_operators import compute, node_attributes
 from gfpq_inspect.models.model import CUSTOM_DOMAIN, Layer, Model
+from gfpq_inspect.models.tensors import all_completed
 
 
 def run_model(model: Model, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -128,7 +129,7 @@ def _session(
             for name, array in fed.items()
         ],
         [onnx.helper.make_empty_tensor_value_info(value) for value in outputs],
-        weights,
+        all_completed(weights),
     )
     part = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     options = onnxruntime.SessionOptions()

@@ -26,6 +26,7 @@ from gfpq_inspect.errors import ModelError, Problem
 from gfpq_inspect.models.host_operators import compute, node_attributes
 from gfpq_inspect.models.model import Layer, LayerKind, Model
 from gfpq_inspect.models.onnx.names import names_read
+from gfpq_inspect.models.tensors import array_of
 
 Array = NDArray[Any]
 
@@ -170,7 +171,7 @@ class Step:
         if name in self._weights:
             return self._weights[name].variant(weights)
         if name not in self._host_constants:
-            self._host_constants[name] = onnx.numpy_helper.to_array(self._initializers[name])
+            self._host_constants[name] = array_of(self._initializers[name])
         return self._host_constants[name]
 
 
@@ -269,7 +270,7 @@ class StepBuilder:
             return Part(segment, (), {}, {}, (node.op_type, node_attributes(node)))
         own = {name: entry for name, entry in weights.items() if name in segment.initializers}
         fed = tuple(name for name in segment.initializers if _is_fed(name, segment, self._size_of(name)))
-        constants = {name: onnx.numpy_helper.to_array(self._initializers[name]) for name in fed if name not in own}
+        constants = {name: array_of(self._initializers[name]) for name in fed if name not in own}
         sessions: dict[Weights, onnxruntime.InferenceSession] = {}
         made: dict[tuple[int, ...], onnxruntime.InferenceSession] = {}
         for variant in self._variants:

@@ -12,6 +12,7 @@ import onnx
 
 from gfpq_inspect.models.model import CUSTOM_DOMAIN
 from gfpq_inspect.models.onnx.names import names_read
+from gfpq_inspect.models.tensors import completed
 
 ORT_ELEMENT_TYPES: Mapping[str, int] = {
     "float": onnx.TensorProto.FLOAT,
@@ -150,5 +151,5 @@ def model_of(
         model.graph.output.add().name = name
     for name in segment.initializers:
         if name not in fed_names:
-            model.graph.initializer.add().CopyFrom(tensors[name])
+            model.graph.initializer.add().CopyFrom(completed(tensors[name]))
     return model

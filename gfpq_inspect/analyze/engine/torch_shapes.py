@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from gfpq_inspect.analyze.engine.torch_call import Call, Function, Tensor, UnsupportedError
+from gfpq_inspect.models.tensors import array_of
 
 _TYPES = {
     onnx.TensorProto.FLOAT: torch.float32,
@@ -47,7 +48,7 @@ def _concat(call: Call) -> Tensor:
 def _constant_of_shape(call: Call) -> Tensor:
     shape = _required(call.integers(0))
     value = call.attributes.get("value")
-    fill = np.zeros(1, np.float32) if value is None else onnx.numpy_helper.to_array(value)
+    fill = np.zeros(1, np.float32) if value is None else array_of(value)
     one = torch.from_numpy(np.array(fill).reshape(1))
     return one.to(call[0].device).expand(math.prod(shape)).reshape(shape).clone()
 
@@ -220,7 +221,7 @@ def constant_of(attributes: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     """The array of a Constant node."""
     for name, value in attributes.items():
         if name == "value":
-            return onnx.numpy_helper.to_array(value)
+            return array_of(value)
         if name in ("value_float", "value_floats"):
             return np.array(value, np.float32)
         if name in ("value_int", "value_ints"):

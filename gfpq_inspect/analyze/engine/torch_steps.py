@@ -20,6 +20,7 @@ from gfpq_inspect.analyze.lanes import Weights
 from gfpq_inspect.analyze.weights import QuantizedWeight
 from gfpq_inspect.errors import ModelError, Problem
 from gfpq_inspect.models.model import Model
+from gfpq_inspect.models.tensors import array_of
 
 OPERATORS: Mapping[str, Function] = {**ARITHMETIC, **SHAPES, **WINDOWS}
 """Operator of ONNX's own domain to its function."""
@@ -122,7 +123,7 @@ class TorchStep(Step):
         if name not in self._tensors or name in self._own:
             return None
         if name not in self._arrays:
-            self._arrays[name] = onnx.numpy_helper.to_array(self._tensors[name])
+            self._arrays[name] = array_of(self._tensors[name])
         return self._arrays[name]
 
     def _input(self, name: str, known: Mapping[str, torch.Tensor], weights: Weights) -> torch.Tensor:

@@ -20,6 +20,7 @@ from gfpq_inspect.analyze.rows import TableRow
 from gfpq_inspect.inputs.source import SampleSource
 from gfpq_inspect.models.model import Layer, Model
 from gfpq_inspect.models.pair import Pairing, canonical_type
+from gfpq_inspect.models.tensors import array_of
 
 Array = NDArray[Any]
 
@@ -121,7 +122,7 @@ class Case:
         """A model's initializer; one that is quantized is not copied out of the graph once more."""
         if (side, name) in self._weights_as_stored:
             return self._weights_as_stored[side, name]
-        array: Array = onnx.numpy_helper.to_array(self.tensors[side][name])
+        array: Array = array_of(self.tensors[side][name])
         return array
 
     @cached_property
@@ -264,7 +265,7 @@ def statistics_of(model: Model, layer: Layer, tensors: Mapping[str, onnx.TensorP
     if canonical_type(layer) not in ("BatchNorm", "BN"):
         return None
     arrays = [
-        onnx.numpy_helper.to_array(tensors[name]).ravel().astype(np.float64)
+        array_of(tensors[name]).ravel().astype(np.float64)
         for name in layer.weights
         if name in tensors
     ]

@@ -9,6 +9,7 @@ from gfpq_inspect.analyze.findings.check import Check, Group, Outcome, found, no
 from gfpq_inspect.analyze.findings.master import HOW, ID, REMEDY, WHY, check_master
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.models.model import Model
+from gfpq_inspect.models.tensors import array_of
 from gfpq_inspect.quantize import kernels
 
 
@@ -31,8 +32,6 @@ def run(case: Case) -> Outcome:
 
 def _judge_master(case: Case, master: Model, bits: int) -> Outcome | None:
     """A master whose weights all lie on the grid is none; one that holds float weights was kept, moved far or not."""
-    import onnx  # noqa: PLC0415  # heavy, and only needed here
-
     tensors, before = initializers_of(master), initializers_of(case.first)
     start = {layer.name: main_weight(layer) for layer in case.first.layers}
     on_grid, total, moved = [], 0, False
@@ -41,9 +40,9 @@ def _judge_master(case: Case, master: Model, bits: int) -> Outcome | None:
         if name is None or name not in tensors or layer.quantization is None:
             continue
         total += 1
-        array = np.ascontiguousarray(onnx.numpy_helper.to_array(tensors[name]), dtype=np.float32)
+        array = np.ascontiguousarray(array_of(tensors[name]), dtype=np.float32)
         own = start.get(layer.name)
-        moved |= own not in before or not np.array_equal(onnx.numpy_helper.to_array(before[own]), array)
+        moved |= own not in before or not np.array_equal(array_of(before[own]), array)
         if kernels.on_grid(array, layer.quantization.bits or bits):
             on_grid.append(case.row_key(Side.FIRST, layer.key))
     if not total:

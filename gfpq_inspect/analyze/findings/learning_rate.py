@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import onnx
 
 from gfpq_inspect.analyze.findings.case import Array, Case, initializers_of, layers_text, main_weight
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
 from gfpq_inspect.models.model import Layer, Model
+from gfpq_inspect.models.tensors import array_of
 from gfpq_inspect.quantize import kernels
 
 _HALF_STEP = 0.022
@@ -66,7 +66,7 @@ def _pairs(start: Model, end: Model, bits: int) -> Iterator[tuple[Layer, Array, 
         assert names[0] is not None
         assert names[1] is not None
         arrays = [
-            onnx.numpy_helper.to_array(tensors[name]) for tensors, name in ((first, names[0]), (second, names[1]))
+            array_of(tensors[name]) for tensors, name in ((first, names[0]), (second, names[1]))
         ]
         if arrays[0].shape == arrays[1].shape:
             one, two = (np.ascontiguousarray(array, dtype=np.float32) for array in arrays)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.tensors import as_floating
@@ -17,6 +16,7 @@ from gfpq_inspect.analyze.result import Finding
 from gfpq_inspect.analyze.weights import QuantizedWeight, WeightTable
 from gfpq_inspect.models.model import Layer, Model
 from gfpq_inspect.models.pair import Pairing, canonical_type
+from gfpq_inspect.models.tensors import array_of
 from gfpq_inspect.quantize import gfpq_of, kernels
 
 ID = "float-master"
@@ -156,7 +156,7 @@ def _moved_parameters(models: Mapping[Side, Model], pairing: Pairing) -> tuple[i
             if first is None or second is None:
                 continue
             total += 1
-            arrays = onnx.numpy_helper.to_array(first), onnx.numpy_helper.to_array(second)
+            arrays = array_of(first), array_of(second)
             moved += not np.array_equal(*arrays)
     return moved, total
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 
 from gfpq_inspect.analyze.findings.case import Case, initializers_of, layers_text
 from gfpq_inspect.analyze.findings.check import Cell, Check, Group, Outcome, found, not_applicable, passed
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.models.model import LayerKind, Model
+from gfpq_inspect.models.tensors import array_of
 
 Blobs = list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]
 
@@ -18,7 +18,7 @@ def _parameters(model: Model) -> dict[str, Blobs]:
     tensors = initializers_of(model)
     return {
         layer.name: [
-            onnx.numpy_helper.to_array(tensors[name]).astype(np.float64) for name in layer.weights if name in tensors
+            array_of(tensors[name]).astype(np.float64) for name in layer.weights if name in tensors
         ]
         for layer in model.layers
         if layer.kind is LayerKind.QUANT and layer.weights

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from gfpq_inspect.analyze.findings.case import filters_of, initializers_of, main_weight
 from gfpq_inspect.models.model import Layer, Model
 from gfpq_inspect.models.pair import canonical_type
+from gfpq_inspect.models.tensors import array_of
 
 Array = NDArray[Any]
 
@@ -46,7 +47,7 @@ def with_weights(model: Model, changes: Mapping[str, Callable[[Array], Array]]) 
     graph.CopyFrom(model.graph)
     for tensor in graph.graph.initializer:
         if tensor.name in changes:
-            array = numpy_helper.to_array(tensor)
+            array = array_of(tensor)
             changed = np.ascontiguousarray(changes[tensor.name](array), dtype=array.dtype)
             tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
     return replace(model, graph=graph)
@@ -99,16 +100,16 @@ def equalized(model: Model, pair: Neighbours) -> Model | None:
     source_name, reader_name = main_weight(pair.producer), main_weight(pair.consumer)
     if source_name is None or reader_name is None:
         return None
-    reader = numpy_helper.to_array(held[reader_name]).astype(np.float64)
+    reader = array_of(held[reader_name]).astype(np.float64)
     depthwise = pair.consumer.group > 1
     if depthwise and pair.consumer.group != reader.shape[0]:
         return None
-    made = np.abs(filters_of(model, pair.producer, numpy_helper.to_array(held[source_name]))).max(1)
+    made = np.abs(filters_of(model, pair.producer, array_of(held[source_name]))).max(1)
     read = (
         np.abs(reader).reshape(len(reader), -1).max(1) if depthwise else np.abs(reader).max((0, *range(2, reader.ndim)))
     )
     if pair.last_affine is not None:
-        made = made * np.abs(numpy_helper.to_array(held[pair.last_affine.weights[0]]).reshape(-1))
+        made = made * np.abs(array_of(held[pair.last_affine.weights[0]]).reshape(-1))
     if made.shape != read.shape or len(pair.last_affine.weights if pair.last_affine else pair.producer.weights) < 1:
         return None
     live = (made > 0) & (read > 0)

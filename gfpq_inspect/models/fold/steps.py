@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from gfpq_inspect.models.fold.affine import Affine, fold_weight
+from gfpq_inspect.models.tensors import array_of
 
 BASE_OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators that others are folded into."""
@@ -49,7 +49,7 @@ class Constants:
     def get(self, name: str) -> NDArray[Any] | None:
         """Return a constant, or None if the name is none."""
         if name not in self._arrays and name in self._tensors:
-            self._arrays[name] = numpy_helper.to_array(self._tensors[name])
+            self._arrays[name] = array_of(self._tensors[name])
         return self._arrays.get(name)
 
     def set(self, name: str, array: NDArray[Any]) -> None:

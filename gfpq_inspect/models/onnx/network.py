@@ -23,17 +23,18 @@ _IDENTITY_OPERATORS = frozenset({"Identity", "Dropout"})
 _QUANT_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
 
-def read_onnx(path: str | Path) -> OnnxNetwork:
+def read_onnx(path: str | Path, *, weights_stay: bool = False) -> OnnxNetwork:
     """Read an ONNX model.
 
     Args:
         path: The .onnx file; external data lie beside it.
+        weights_stay: Leave large weights in their files until somebody asks for them, see `models.tensors`.
 
     Raises:
         ModelError: The file is missing, empty, cut off, not ONNX, inconsistent, or its external data are missing.
     """
     file = Path(path)
-    proto, hashes = load(file)
+    proto, hashes = load(file, weights_stay=weights_stay)
     notes = normalize(proto, file)
     view = float_view(proto)
     if view is not None:

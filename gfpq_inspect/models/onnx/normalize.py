@@ -15,6 +15,7 @@ import onnxruntime
 
 from gfpq_inspect.errors import ModelError, Problem
 from gfpq_inspect.models.onnx.names import names_read, rename_reads
+from gfpq_inspect.models.tensors import all_completed
 
 WEIGHT_OPERANDS: dict[str, tuple[int, ...]] = {
     "Conv": (1,),
@@ -273,7 +274,8 @@ def _evaluate(
     part.opset_import.extend(model.opset_import)
     part.graph.name = "weights"
     part.graph.node.extend(node for node in model.graph.node if any(name in needed for name in node.output))
-    part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in needed & initializers)
+    read = [tensor for tensor in model.graph.initializer if tensor.name in needed & initializers]
+    part.graph.initializer.extend(all_completed(read))
     for name in names:
         part.graph.output.add().name = name
     options = onnxruntime.SessionOptions()

@@ -25,6 +25,7 @@ from gfpq_inspect.models.onnx.quantized_operators import (
     attribute,
 )
 from gfpq_inspect.models.onnx.quantized_view import QuantizedView, is_quantized
+from gfpq_inspect.models.tensors import array_of
 from gfpq_inspect.quantize.number_format import NumberFormat
 from gfpq_inspect.quantize.stored import CODE_RANGES, FLOAT_TYPES, DynamicUint8, StoredQuantization
 
@@ -118,7 +119,7 @@ class Rewriter:
         """A constant."""
         if name not in self._arrays:
             raise NotConvertible(f"'{name}', a parameter of the {node.op_type} '{node.name}', is computed")
-        return onnx.numpy_helper.to_array(self._arrays[name])
+        return array_of(self._arrays[name])
 
     def is_constant(self, name: str) -> bool:
         """Whether it is an initializer of the file."""
@@ -134,7 +135,7 @@ class Rewriter:
             tensor = self._arrays.get(zero_point)
             if tensor is None:
                 raise NotConvertible(f"'{zero_point}', the zero point of '{node.name}', is computed")
-            zeros, kind = onnx.numpy_helper.to_array(tensor).astype(np.float32), tensor.data_type
+            zeros, kind = array_of(tensor).astype(np.float32), tensor.data_type
         else:
             zeros, kind = np.zeros_like(scales), self._code_type(node)
         name = onnx.TensorProto.DataType.Name(kind).lower()

@@ -11,13 +11,16 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from gfpq_inspect.errors import ModelError, Problem
 from gfpq_inspect.models.onnx.names import subgraphs_of
+from gfpq_inspect.models.onnx.outline import outline
+from gfpq_inspect.models.tensors import can_stay, is_left, leave
 
 
-def load(path: Path) -> tuple[onnx.ModelProto, dict[str, str]]:
+def load(path: Path, *, weights_stay: bool = False) -> tuple[onnx.ModelProto, dict[str, str]]:
     """Read a model and the files that hold its weights.
 
     Args:
         path: The ONNX file.
+        weights_stay: Leave large weights in their files, see `models.tensors`.
 
     Returns:
         The model with all weights inside, and base name to SHA-256 of each file read.
@@ -25,8 +28,30 @@ def load(path: Path) -> tuple[onnx.ModelProto, dict[str, str]]:
     Raises:
         ModelError: Missing, empty, truncated, not ONNX, or its external data are missing or too short.
     """
+    found = outline(path) if weights_stay else None
+    model, digest, left = (*_parsed(path), frozenset()) if found is None else found
+    hashes = {path.name: digest}
+    if not model.graph.node and not model.graph.output:
+        raise ModelError(
+            Problem("holds no network (not an ONNX model?)", file=str(path), remedy="give the exported .onnx file")
+        )
+    problems: list[Problem] = []
+    staying = len(model.graph.initializer) if weights_stay else 0
+    for index, tensor in enumerate(_tensors(model.graph)):
+        if index < staying and is_left(tensor, path, left):
+            continue
+        if uses_external_data(tensor):
+            problems += _load_external(tensor, path, hashes, stay=index < staying)
+        else:
+            problems += _check_size(tensor, path)
+    if problems:
+        raise ModelError(problems)
+    return model, hashes
+
+
+def _parsed(path: Path) -> tuple[onnx.ModelProto, str]:
+    """The model as it is in its file, and the file's SHA-256."""
     data = _bytes_of(path)
-    hashes = {path.name: hashlib.sha256(data).hexdigest()}
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -34,19 +59,7 @@ def load(path: Path) -> tuple[onnx.ModelProto, dict[str, str]]:
         raise ModelError(
             Problem("not an ONNX model, or cut off", file=str(path), remedy="export or copy the file again")
         ) from error
-    if not model.graph.node and not model.graph.output:
-        raise ModelError(
-            Problem("holds no network (not an ONNX model?)", file=str(path), remedy="give the exported .onnx file")
-        )
-    problems: list[Problem] = []
-    for tensor in _tensors(model.graph):
-        if uses_external_data(tensor):
-            problems += _load_external(tensor, path, hashes)
-        else:
-            problems += _check_size(tensor, path)
-    if problems:
-        raise ModelError(problems)
-    return model, hashes
+    return model, hashlib.sha256(data).hexdigest()
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -80,8 +93,8 @@ def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     return tensors
 
 
-def _load_external(tensor: onnx.TensorProto, path: Path, hashes: dict[str, str]) -> list[Problem]:
-    """Bring a tensor that lies in another file into the model."""
+def _load_external(tensor: onnx.TensorProto, path: Path, hashes: dict[str, str], *, stay: bool) -> list[Problem]:
+    """Bring a tensor that lies in another file into the model, or find it there where it may stay."""
     info = ExternalDataInfo(tensor)
     folder = path.resolve().parent
     source = (folder / info.location).resolve()
@@ -93,15 +106,18 @@ def _load_external(tensor: onnx.TensorProto, path: Path, hashes: dict[str, str])
         return [Problem(what, file=str(path), remedy="put it beside the model")]
     offset = info.offset or 0
     expected = info.length if info.length is not None else _expected_bytes(tensor)
+    if source.name not in hashes:
+        with source.open("rb") as stream:
+            hashes[source.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    if stay and expected is not None and can_stay(tensor, expected) and offset + expected <= source.stat().st_size:
+        leave(tensor, source, offset, expected)
+        return []
     with source.open("rb") as stream:
         stream.seek(offset)
         data = stream.read(expected if expected is not None else -1)
     if expected is not None and len(data) != expected:
         what = f"the weights of '{tensor.name}' in '{info.location}' are cut off: {len(data)} of {expected} bytes"
         return [Problem(what, file=str(path), byte=offset, remedy="copy the data file again")]
-    if source.name not in hashes:
-        with source.open("rb") as stream:
-            hashes[source.name] = hashlib.file_digest(stream, "sha256").hexdigest()
     tensor.raw_data = data
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from gfpq_inspect.models.tensors import array_of
 from gfpq_inspect.quantize.aligned import aligned_copy, as_aligned
 
 Array = NDArray[Any]
@@ -39,7 +40,7 @@ def tensors_of(model: onnx.ModelProto, known: Mapping[str, Array] | None = None)
     """All initializers; those that are known already are not copied once more."""
     there = known or {}
     return {
-        tensor.name: there[tensor.name] if tensor.name in there else onnx.numpy_helper.to_array(tensor)
+        tensor.name: there[tensor.name] if tensor.name in there else array_of(tensor)
         for tensor in model.graph.initializer
     }
 
