@@ -1,6 +1,7 @@
 #include "transform.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 // Comparisons and single operations only, so that every instruction set gives the same bits.
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
@@ -30,14 +31,18 @@ GFPQ_CLONED void leak(const float* x, float* y, std::size_t count, float slope) 
     }
 }
 
+/// Of two NaNs the second goes on. Said explicitly: compilers swap the sides of a sum as they like.
 GFPQ_CLONED void add(const float* a, const float* b, float* y, std::size_t count) noexcept {
-    for (std::size_t i = 0; i < count; ++i) y[i] = a[i] + b[i];
+    for (std::size_t i = 0; i < count; ++i) {
+        const float sum = a[i] + b[i], second = b[i] + b[i];
+        y[i] = b[i] == b[i] ? sum : second;
+    }
 }
 
 /// `places` times `block` elements, one scale and bias for each place in the block. Two roundings: the kernel that this
 /// stands for adds the bias after the product is rounded; it adds the product to zero first, which turns -0 into 0.
-GFPQ_CLONED void scale(const float* x, float* y, std::size_t places, std::size_t block, const float* factor,
-                       const float* bias) noexcept {
+GFPQ_CLONED void scale_any(const float* x, float* y, std::size_t places, std::size_t block, const float* factor,
+                           const float* bias) noexcept {
     for (std::size_t place = 0; place < places; ++place, x += block, y += block)
         for (std::size_t i = 0; i < block; ++i) {
             const float product = 0.0F + factor[i] * x[i];
@@ -45,17 +50,21 @@ GFPQ_CLONED void scale(const float* x, float* y, std::size_t places, std::size_t
         }
 }
 
-/// The same for the usual block: the length is known, so that scales and biases stay in registers.
+#if defined(__GNUC__)
+/// The same for the usual blocks: their length is known, so that scales and biases stay in registers.
 template <std::size_t kBlock>
-inline void scale_blocks(const float* x, float* y, std::size_t places, const float* factor, const float* bias) noexcept {
-    float factors[kBlock], biases[kBlock];
-    std::copy_n(factor, kBlock, factors);
-    std::copy_n(bias, kBlock, biases);
-    for (std::size_t at = 0; at < places * kBlock; at += kBlock)
-        for (std::size_t i = 0; i < kBlock; ++i) {
-            const float product = 0.0F + factors[i] * x[at + i];
-            y[at + i] = product + biases[i];
-        }
+inline __attribute__((always_inline)) void scale_blocks(const float* x, float* y, std::size_t places,
+                                                        const float* factor, const float* bias) noexcept {
+    typedef float Block __attribute__((vector_size(kBlock * sizeof(float))));
+    Block factors, biases, value;
+    std::memcpy(&factors, factor, sizeof factors);
+    std::memcpy(&biases, bias, sizeof biases);
+    const Block zero = {};
+    for (const float* end = x + places * kBlock; x != end; x += kBlock, y += kBlock) {
+        std::memcpy(&value, x, sizeof value);
+        value = (zero + factors * value) + biases;
+        std::memcpy(y, &value, sizeof value);
+    }
 }
 
 GFPQ_CLONED void scale16(const float* x, float* y, std::size_t places, const float* factor, const float* bias) noexcept {
@@ -64,6 +73,16 @@ GFPQ_CLONED void scale16(const float* x, float* y, std::size_t places, const flo
 
 GFPQ_CLONED void scale8(const float* x, float* y, std::size_t places, const float* factor, const float* bias) noexcept {
     scale_blocks<8>(x, y, places, factor, bias);
+}
+#endif
+
+void scale(const float* x, float* y, std::size_t places, std::size_t block, const float* factor,
+           const float* bias) noexcept {
+#if defined(__GNUC__)
+    if (block == 16) return scale16(x, y, places, factor, bias);
+    if (block == 8) return scale8(x, y, places, factor, bias);
+#endif
+    scale_any(x, y, places, block, factor, bias);
 }
 
 /// A piece may reach over several blocks of channels.
@@ -77,13 +96,7 @@ void affine(const Layout& layout, const Piece& piece, const float* source, float
         const float* x = source + (at - piece.begin);
         float* y = target + (at - piece.begin);
         const std::size_t places = length / layout.block;
-        if (layout.block == 16) {
-            scale16(x, y, places, factor + channel, bias + channel);
-        } else if (layout.block == 8) {
-            scale8(x, y, places, factor + channel, bias + channel);
-        } else {
-            scale(x, y, places, layout.block, factor + channel, bias + channel);
-        }
+        scale(x, y, places, layout.block, factor + channel, bias + channel);
         at += length;
     }
 }

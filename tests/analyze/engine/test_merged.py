@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from gfpq_inspect.analyze.engine import choose
 from gfpq_inspect.analyze.engine.choose import check_engine, engine_for
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
-from gfpq_inspect.analyze.engine.merged import graph
 from gfpq_inspect.analyze.engine.merged.engine import MergedEngine
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.analyze.request import ComparisonRequest
@@ -187,7 +186,6 @@ def test_engines_give_the_same_result() -> None:
 
 
 def test_an_old_runtime_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "operators_refused", lambda: "too old")
     monkeypatch.setattr("gfpq_inspect.analyze.engine.merged.engine.operators_refused", lambda: "too old")
     request = ComparisonRequest(
         built(wide_network()), ArraySource({"x": samples(1, 3, 12, 12)}), engine="merged", timing=False

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Feeds, LayerDone, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine, Tensors
-from gfpq_inspect.analyze.engine.merged.graph import Graph, operators_refused
+from gfpq_inspect.analyze.engine.merged.graph import Graph
 from gfpq_inspect.analyze.engine.merged.looks import EvidencePlan, LookingWeaver, SampleLooks
+from gfpq_inspect.analyze.engine.merged.operators import operators_refused
 from gfpq_inspect.analyze.engine.merged.part import Crossing, PartWeaver
 from gfpq_inspect.analyze.engine.merged.parted import PartedRun, Split, add_sample, after, parted_notes, split_of
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,12 @@ from gfpq_inspect.analyze.engine.handed_over import CONVOLUTIONS, is_fed
 from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Feeds, Measurement, PointEvidence
 from gfpq_inspect.analyze.engine.merged.base import Base
 from gfpq_inspect.analyze.engine.merged.external import hand_over
+from gfpq_inspect.analyze.engine.merged.fuse import fuse
 from gfpq_inspect.analyze.engine.merged.looks import SampleLooks
+from gfpq_inspect.analyze.engine.merged.operators import RUN_INPUT, TAP_DOMAIN, exact_transforms, operator_options
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
-from gfpq_inspect.analyze.engine.merged.taps import TAP_DOMAIN, Tap
-from gfpq_inspect.analyze.engine.merged.weave import RUN_INPUT, Node, Woven
+from gfpq_inspect.analyze.engine.merged.taps import Tap
+from gfpq_inspect.analyze.engine.merged.weave import Node, Woven
 from gfpq_inspect.analyze.engine.plan import Value
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.quantize.kernels import SUM_FIELDS
@@ -34,28 +35,6 @@ Live = Mapping[str, dict[Value, Array]]
 
 _COUNT = SUM_FIELDS.index("count")
 _FLAG = "done"
-
-
-@cache
-def operators_refused() -> str | None:
-    """Why this ONNX Runtime does not take the operators, or None."""
-    try:
-        _options()
-    except Exception as error:  # whatever an older or a foreign build says
-        return " ".join(str(error).split())[:200]
-    return None
-
-
-def _options() -> onnxruntime.SessionOptions:
-    """The graph is optimised already; one thread, since workers take whole batches."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.register_custom_ops_library(_native.__file__)
-    return options
 
 
 @dataclass(frozen=True)
@@ -92,13 +71,14 @@ class Graph:
         points: int,
         samples: int,
     ) -> None:
+        fuse(woven, exact_transforms(max((base.block for base in bases.values()), default=0)))
         self._results = woven.results
         self._problems = woven.problems
         self._unscored = woven.unscored
         self._inputs = woven.inputs
         self._points = points
         self._samples = samples
-        options = _options()
+        options = operator_options()
         self._fed = _fed(woven)
         model = _written(woven, bases, inputs)
         for name, array in self._fed.items():

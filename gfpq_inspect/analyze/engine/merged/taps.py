@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-TAP_DOMAIN = "gfpq_inspect.engine"
 
 
 @dataclass
@@ -68,14 +66,39 @@ class _Quantized:
 
 
 @dataclass
+class Earlier:
+    """What a tap does before its own looks: another's looks, and then an operator on single elements.
+
+    Attributes:
+        tap: The other, or None.
+        places: For each slot of the tap the slot of the other.
+        words: The operator, as in a program.
+        operands: For each slot what the operator takes besides.
+    """
+
+    tap: Tap | None
+    places: list[int]
+    words: tuple[object, ...]
+    operands: list[list[Read | str]]
+
+    def seen_from(self, slots: Sequence[int]) -> Earlier:
+        """The same for a tap whose slots are these of the tap that this was made for."""
+        return Earlier(
+            self.tap, [self.places[slot] for slot in slots], self.words, [self.operands[slot] for slot in slots]
+        )
+
+
+@dataclass
 class Tap:
     """One tap.
 
     Attributes:
         name: Of its node.
-        reads: What it takes.
+        reads: What it looks at.
         channels: See `Symbol`.
         constant: See `Symbol`.
+        earlier: What it does before it looks, in order.
+        sources: What it takes, where it makes its `reads` of that by itself; else empty.
     """
 
     name: str
@@ -88,6 +111,13 @@ class Tap:
     evidence: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
     passed: set[int] = field(default_factory=set)
     quantized: dict[tuple[int, int], _Quantized] = field(default_factory=dict)
+    earlier: list[Earlier] = field(default_factory=list)
+    sources: list[Read] = field(default_factory=list)
+
+    @property
+    def taken(self) -> list[Read]:
+        """What it takes, by slot."""
+        return self.sources or self.reads
 
     def output_name(self, slot: int, point: int | None) -> str:
         """Name of a continued or quantized tensor."""
@@ -100,7 +130,7 @@ class Tap:
         entry.evidence = entry.evidence or evidence
 
     def finished(self, block: int) -> tuple[list[str], list[str], str]:
-        """Inputs, outputs and program.
+        """Inputs, outputs and program; inputs are the tensors and then the operands of what it does to them.
 
         A tensor that is only wanted quantized is overwritten; one that nobody wants does not go on.
         """
@@ -123,6 +153,28 @@ class Tap:
                 overwriting.append(entries[-1])
                 further += entries[:-1]
         words: list[object] = [len(order), len(going), self.channels, block if self.channels else 0, int(self.constant)]
+        operands: dict[str, int] = {}
+        for earlier in self.earlier:
+            if earlier.tap is not None:
+                words += earlier.tap.looks({theirs: place[slot] for slot, theirs in enumerate(earlier.places)})
+            words += ["t", *earlier.words]
+            for slot in order:
+                for read in earlier.operands[slot]:
+                    name = read if isinstance(read, str) else read.name
+                    words.append(operands.setdefault(name, len(operands)))
+        words += self.looks(place)
+        for entry in further:
+            words += ["q", place[entry.slot], len(outputs), entry.point, entry.bits, int(entry.evidence)]
+            outputs.append(self.output_name(entry.slot, entry.point))
+        for entry in overwriting:
+            slot = place[entry.slot]
+            words += ["q", slot, slot, entry.point, entry.bits, int(entry.evidence)]
+        taken = [self.taken[slot].name for slot in order]
+        return [*taken, *operands], outputs or [f"{self.name}/end"], " ".join(map(str, words))
+
+    def looks(self, place: Mapping[int, int]) -> list[object]:
+        """The looks as words of a program in which the slots have other places."""
+        words: list[object] = []
         for reference, lanes, sum_slot, product_slot in self.measured:
             words += ["m", place[reference], len(lanes), *(place[lane] for lane in lanes), sum_slot, product_slot]
         for slot, column in self.magnitudes:
@@ -131,13 +183,7 @@ class Tap:
             words += ["c", place[slot], capture]
         for letter, slots, numbers in self.evidence:
             words += [letter, *(place[slot] for slot in slots), *numbers]
-        for entry in further:
-            words += ["q", place[entry.slot], len(outputs), entry.point, entry.bits, int(entry.evidence)]
-            outputs.append(self.output_name(entry.slot, entry.point))
-        for entry in overwriting:
-            slot = place[entry.slot]
-            words += ["q", slot, slot, entry.point, entry.bits, int(entry.evidence)]
-        return [self.reads[slot].name for slot in order], outputs or [f"{self.name}/end"], " ".join(map(str, words))
+        return words
 
 
 @dataclass(frozen=True)

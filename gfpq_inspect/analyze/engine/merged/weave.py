@@ -26,9 +26,6 @@ from gfpq_inspect.quantize.kernels import MOST_LANES
 
 Array = NDArray[Any]
 
-RUN_INPUT = "run"
-"""Graph input that brings the number of the batch."""
-
 
 @dataclass(frozen=True)
 class Ground:
