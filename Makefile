@@ -90,6 +90,11 @@ bench: $(VENV)/.installed-dev
 	build/tests/gfpq_bench --json build/bench.json
 	$(BIN)/python -m tests.bench.engine --json build/bench-engine.json
 	$(BIN)/python -m tests.bench.engine mobilenetv2 squeezenet --isolate
+	$(BIN)/python -m tests.bench.engine --real --json build/bench-real.json
+	$(BIN)/python -m tests.bench.small --json build/bench-small.json
+	$(BIN)/python -m tests.bench.linearity --json build/bench-linearity.json --picture build/linearity.svg
+	-$(BIN)/python -m tests.bench.memory resnet50 --json build/bench-memory.json
+	-$(BIN)/python -m tests.bench.memory vgg16 --samples 4 16 --json build/bench-memory-vgg16.json
 	$(BIN)/python -m tests.bench.report_page
 
 bench-peers: $(VENV)/.installed-dev

@@ -91,6 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, nargs="+", default=SAMPLES)
     parser.add_argument("--layers", type=int, nargs="+", default=LAYERS)
+    parser.add_argument("--lane-layers", type=int, default=LAYERS_OF_LANES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--picture", type=Path, default=Path("build/linearity.svg"))
     parser.add_argument("--json", type=Path)
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
             "layers": [
                 (count, *whole(network(count, folder), SAMPLES_OF_LAYERS, given.rounds)) for count in given.layers
             ],
-            "lanes": of_lanes(network(LAYERS_OF_LANES, folder), given.rounds),
+            "lanes": of_lanes(network(given.lane_layers, folder), given.rounds),
         }
     fits: list[Fit] = []
     for title, points in runs.items():
