@@ -1,6 +1,7 @@
 #include "channel_sums.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -203,6 +204,35 @@ GFPQ_CLONES float largest_difference(const float* x, const float* y, std::size_t
         if (bits < kInfinity) most = std::max(most, bits);
     }
     return float_of(most);
+}
+
+/// Edges within an octave lie at 128, 152, 181 and 215 128ths, so that the upper half of a float tells its bin.
+#define GFPQ_BIN(bits)                                                                                         \
+    const std::int32_t exponent = ((bits) >> 23 & 255) - 127, steps = (bits) >> 16 & 127;                       \
+    const std::int32_t quarter = (steps >= 24 ? 1 : 0) + (steps >= 53 ? 1 : 0) + (steps >= 87 ? 1 : 0);        \
+    std::int32_t bin = (exponent + 40) * 4 + quarter;                                                          \
+    bin = (bin < kBins - 1 ? bin : kBins - 1) + 1;                                                             \
+    bin = bin > 0 ? bin : 0;                                                                                   \
+    bin = kBins + ((bits) < 0 ? -bin : bin);                                                                   \
+    bin = exponent == 128 ? 2 * kBins + 1 : bin
+
+GFPQ_CLONES void value_bins(const float* x, std::size_t count, std::uint16_t* bins) noexcept {
+    constexpr std::int32_t kBins = kValueBins;
+    for (std::size_t i = 0; i < count; ++i) {
+        std::int32_t bits;
+        std::memcpy(&bits, x + i, sizeof bits);
+        GFPQ_BIN(bits);
+        bins[i] = static_cast<std::uint16_t>(bin);
+    }
+}
+
+GFPQ_CLONES void error_bins(const float* x, const float* y, std::size_t count, std::uint16_t* bins) noexcept {
+    constexpr std::int32_t kBins = kValueBins;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::int32_t bits = std::bit_cast<std::int32_t>(y[i] - x[i]);
+        GFPQ_BIN(bits);
+        bins[i] = static_cast<std::uint16_t>(bin);
+    }
 }
 
 GFPQ_CLONES std::uint64_t digest_of(const float* data, std::size_t count) noexcept {

@@ -39,6 +39,10 @@ void add_channel_sums(const float* x, const float* y, std::size_t begin, std::si
 /// Largest finite |y - x|.
 float largest_difference(const float* x, const float* y, std::size_t count) noexcept;
 
+/// The bin of each value, and of each error y - x, of Python's `histograms.count`; kValueCounts for what is not finite.
+void value_bins(const float* x, std::size_t count, std::uint16_t* bins) noexcept;
+void error_bins(const float* x, const float* y, std::size_t count, std::uint16_t* bins) noexcept;
+
 /// Equal for equal tensors, and hardly ever for others.
 std::uint64_t digest_of(const float* data, std::size_t count) noexcept;
 

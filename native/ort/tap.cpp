@@ -57,14 +57,15 @@ public:
                 transform_all(stage.transform, piece);
                 measure(stage, piece, group);
                 note(stage, piece, magnitude);
-                if (taker_) taker_->look(static_cast<std::size_t>(&stage - program_.stages.data()), piece.begin, piece.end, at_);
+                const auto number = static_cast<std::size_t>(&stage - program_.stages.data());
+                if (taker_) taker_->look(number, piece.begin, piece.end, at_);
             }
             pass(piece);
             if (late_) continue;
             for (const Quantizing& one : program_.quantized) quantize(one, piece, run_.deltas[one.point]);
         }
         finish_measuring();
-        if (taker_) taker_->finish(run_.deltas);
+        if (taker_) taker_->finish();
         if (late_) quantize_late();
         for (const Quantizing& one : program_.quantized)
             if (one.evidence) add_coefficient(last_delta(one), evidence_of(one));
@@ -117,7 +118,7 @@ private:
             shape.channels = lengths.size() < 2 ? 1 : static_cast<std::size_t>(lengths[1]);
             shape.plane = layout_.size / (shape.images * shape.channels);
         }
-        taker_.emplace(std::move(looks), *run_.room, shape);
+        taker_.emplace(std::move(looks), *run_.room, shape, run_.deltas);
         return taker_->problem();
     }
 

@@ -12,12 +12,6 @@
 namespace gfpq::ort {
 namespace {
 
-std::uint32_t bits_of(float x) noexcept {
-    std::uint32_t bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
 /// Positions of a channel that are looked at.
 std::vector<std::size_t> sampled_positions(std::size_t plane, std::size_t stride) {
     const std::size_t tiles = (plane + kTilePositions - 1) / kTilePositions;
@@ -30,32 +24,33 @@ std::vector<std::size_t> sampled_positions(std::size_t plane, std::size_t stride
     return all;
 }
 
-/// Counts finite values; see Python's `histograms.count`.
-class ValueCounter {
-public:
-    explicit ValueCounter(std::uint32_t* counts) : counts_(counts) {}
+/// Adds up how often each bin occurs; four tables by turns, since neighbours often share a bin, which a processor can
+/// only count one after the other.
+void count_bins(const std::uint16_t* bins, std::size_t count, std::uint32_t* counts) noexcept {
+    constexpr std::size_t kTables = 4;
+    static thread_local std::uint32_t tables[kTables][kValueCounts + 1];
+    std::memset(tables, 0, sizeof tables);
+    std::size_t i = 0;
+    for (; i + kTables <= count; i += kTables)
+        for (std::size_t table = 0; table < kTables; ++table) ++tables[table][bins[i + table]];
+    for (; i < count; ++i) ++tables[0][bins[i]];
+    for (const auto& table : tables)
+        for (std::size_t bin = 0; bin < kValueCounts; ++bin) counts[bin] += table[bin];
+}
 
-    void operator()(float x) const noexcept {
-        const std::uint32_t half = bits_of(x) >> 16;
-        const int exponent = static_cast<int>(half >> 7 & 255) - 127;
-        if (exponent == 128) return;
-        const std::uint32_t steps = half & 127;  // edges within an octave lie at 128, 152, 181 and 215 128ths
-        const int quarter = (steps >= 24) + (steps >= 53) + (steps >= 87);
-        int bin = std::min((exponent + 40) * 4 + quarter, static_cast<int>(kValueBins) - 1) + 1;
-        bin = bin <= 0 ? 0 : half >> 15 ? -bin : bin;
-        ++counts_[bin + static_cast<int>(kValueBins)];
-    }
-
-private:
-    std::uint32_t* counts_;
-};
-
+/// Counts finite values of both tensors and of the error; see Python's `histograms.count`.
 void count_values(const std::vector<float>& x, const std::vector<float>& y, std::uint32_t* counts) {
-    const ValueCounter of_x(counts), of_y(counts + kValueCounts), of_error(counts + 2 * kValueCounts);
-    for (std::size_t i = 0; i < x.size(); ++i) {
-        of_x(x[i]);
-        of_y(y[i]);
-        of_error(y[i] - x[i]);
+    constexpr std::size_t kTogether = 1 << 16;
+    static thread_local std::vector<std::uint16_t> bins;
+    bins.resize(kTogether);
+    for (std::size_t first = 0; first < x.size(); first += kTogether) {
+        const std::size_t count = std::min(kTogether, x.size() - first);
+        value_bins(x.data() + first, count, bins.data());
+        count_bins(bins.data(), count, counts);
+        value_bins(y.data() + first, count, bins.data());
+        count_bins(bins.data(), count, counts + kValueCounts);
+        error_bins(x.data() + first, y.data() + first, count, bins.data());
+        count_bins(bins.data(), count, counts + 2 * kValueCounts);
     }
 }
 
@@ -72,8 +67,10 @@ void map_values(const std::vector<float>& x, const std::vector<float>& y, std::s
     exponent = largest == 0.0F ? kNoExponent : power;
     const double scale = largest == 0.0F ? 0.0 : std::ldexp(1.0, -power) * static_cast<double>(kHalfMap);
     const auto place = [scale](float value) {
-        const double at = std::floor(static_cast<double>(value) * scale) + static_cast<double>(kHalfMap);
-        return static_cast<std::size_t>(std::clamp(at, 0.0, 2.0 * kHalfMap - 1.0));
+        const double at = static_cast<double>(value) * scale;
+        int cell = static_cast<int>(at);
+        cell -= at < static_cast<double>(cell) ? 1 : 0;
+        return static_cast<std::size_t>(std::clamp(cell + static_cast<int>(kHalfMap), 0, 2 * static_cast<int>(kHalfMap) - 1));
     };
     for (std::size_t i = 0; i < x.size(); i += stride)
         if (std::isfinite(x[i]) && std::isfinite(y[i])) ++cells[place(x[i]) * 2 * kHalfMap + place(y[i])];
@@ -99,7 +96,7 @@ std::size_t plain_place(std::size_t at, const Shape& shape) noexcept {
 /// `begin` is where the pieces begin in memory.
 void find_worst(const float* x, const float* y, std::size_t begin, std::size_t count, const Shape& shape,
                 WorstElements& worst) {
-    constexpr std::size_t kRange = 512;
+    constexpr std::size_t kRange = 128;
     for (std::size_t first = 0; first < count; first += kRange) {
         const std::size_t last = std::min(count, first + kRange);
         const float largest = largest_difference(x + first, y + first, last - first);
@@ -111,6 +108,12 @@ void find_worst(const float* x, const float* y, std::size_t begin, std::size_t c
             if (place != SIZE_MAX) worst.offer(error, place, x[at], y[at]);
         }
     }
+}
+
+/// Kept from tap to tap, one set a thread: fresh memory costs more than what is written to it.
+std::vector<std::vector<float>>& sampled_rooms() {
+    static thread_local std::vector<std::vector<float>> rooms;
+    return rooms;
 }
 
 }  // namespace
@@ -130,8 +133,9 @@ void WorstElements::offer(float error, std::size_t place, float x, float y) noex
     least_ = static_cast<float>(rows_[(kWorst - 1) * kWorstFields]);
 }
 
-EvidenceTaker::EvidenceTaker(std::vector<const Looks*> stages, const EvidenceRoom& room, const Shape& shape)
-    : stages_(std::move(stages)), room_(room), shape_(shape), positions_(sampled_positions(shape.plane, room.stride)),
+EvidenceTaker::EvidenceTaker(std::vector<const Looks*> stages, const EvidenceRoom& room, const Shape& shape,
+                             const std::int32_t* coefficients)
+    : stages_(std::move(stages)), room_(room), coefficients_(coefficients), shape_(shape), positions_(sampled_positions(shape.plane, room.stride)),
       before_(shape.plane + 1), room_of_(stages_.size()) {
     for (const std::size_t position : positions_) before_[position + 1] = 1;
     for (std::size_t at = 0; at < shape.plane; ++at) before_[at + 1] += before_[at];
@@ -165,11 +169,13 @@ const char* EvidenceTaker::problem() const noexcept {
 std::vector<float>& EvidenceTaker::sampled(std::size_t stage, std::size_t slot) {
     std::vector<std::size_t>& numbers = room_of_[stage];
     if (numbers.size() <= slot) numbers.resize(slot + 1);
+    std::vector<std::vector<float>>& rooms = sampled_rooms();
     if (numbers[slot] == 0) {
-        sampled_.emplace_back(shape_.channels * shape_.images * positions_.size());
-        numbers[slot] = sampled_.size();
+        numbers[slot] = ++sampled_;
+        if (rooms.size() < sampled_) rooms.emplace_back();
+        rooms[sampled_ - 1].resize(shape_.channels * shape_.images * positions_.size());
     }
-    return sampled_[numbers[slot] - 1];
+    return rooms[numbers[slot] - 1];
 }
 
 void EvidenceTaker::look(std::size_t stage, std::size_t begin, std::size_t end, const std::vector<const float*>& at) {
@@ -191,7 +197,8 @@ void EvidenceTaker::look(std::size_t stage, std::size_t begin, std::size_t end, 
     }
     for (const PointLook& one : looks.points) {
         double& most = largest_[largest++];
-        most = std::max(most, largest_magnitude(at[one.slot], end - begin).largest);
+        if (coefficients_[one.point] == kEachSample)
+            most = std::max(most, largest_magnitude(at[one.slot], end - begin).largest);
     }
     for (std::size_t slot = 0; slot < room_of_[stage].size(); ++slot)
         if (room_of_[stage][slot] != 0) gather(stage, slot, begin, end, at[slot]);
@@ -213,13 +220,13 @@ void EvidenceTaker::gather(std::size_t stage, std::size_t slot, std::size_t begi
     });
 }
 
-void EvidenceTaker::finish(const std::int32_t* coefficients) {
+void EvidenceTaker::finish() {
     std::size_t largest = 0;
     for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
         for (const ValueLook& one : stages_[stage]->values)
             finish_values(one, sampled(stage, one.reference), sampled(stage, one.lane));
         for (const PointLook& one : stages_[stage]->points) {
-            const std::int32_t given = coefficients[one.point];
+            const std::int32_t given = coefficients_[one.point];
             const double most = largest_[largest++];
             finish_point(one, given == kEachSample ? coefficient_from_magnitude(most, *one.grid) : given,
                          sampled(stage, one.slot));
@@ -235,7 +242,8 @@ void EvidenceTaker::finish_values(const ValueLook& one, const std::vector<float>
 
 void EvidenceTaker::finish_point(const PointLook& one, std::int32_t coefficient,
                                  const std::vector<float>& before) const {
-    std::vector<float> after(before.size());
+    static thread_local std::vector<float> after;
+    after.resize(before.size());
     apply(before.data(), after.data(), before.size(), *one.grid, coefficient);
     const Shape packed{1, shape_.channels, shape_.images * positions_.size(), 0};
     add_channel_sums(before.data(), after.data(), 0, before.size(), packed,

@@ -111,15 +111,16 @@ struct Shape {
 /// Takes the evidence of one sample's tensors while a tap walks through them piece by piece.
 class EvidenceTaker {
 public:
-    /// `stages` outlives the taker.
-    EvidenceTaker(std::vector<const Looks*> stages, const EvidenceRoom& room, const Shape& shape);
+    /// `coefficients` are those of the points, kEachSample where a tensor makes its own. All outlives the taker.
+    EvidenceTaker(std::vector<const Looks*> stages, const EvidenceRoom& room, const Shape& shape,
+                  const std::int32_t* coefficients);
 
     /// nullptr, or what room is missing.
     const char* problem() const noexcept;
     /// The next piece, elements `begin` ... `end` in memory; `at` says where each slot's piece is after this stage.
     void look(std::size_t stage, std::size_t begin, std::size_t end, const std::vector<const float*>& at);
-    /// After the last piece. `coefficients` are those of the points, kEachSample where a tensor makes its own.
-    void finish(const std::int32_t* coefficients);
+    /// After the last piece.
+    void finish();
 
 private:
     void gather(std::size_t stage, std::size_t slot, std::size_t begin, std::size_t end, const float* data);
@@ -129,11 +130,12 @@ private:
 
     std::vector<const Looks*> stages_;
     const EvidenceRoom& room_;
+    const std::int32_t* coefficients_;
     Shape shape_;
     std::vector<std::size_t> positions_;  ///< of a channel, that are looked at
     std::vector<std::size_t> before_;     ///< how many of them lie before each position
-    std::vector<std::vector<float>> sampled_;
-    std::vector<std::vector<std::size_t>> room_of_;  ///< by stage and slot, 1 + its number in `sampled_`
+    std::size_t sampled_ = 0;                        ///< rooms for sampled values that are in use
+    std::vector<std::vector<std::size_t>> room_of_;  ///< by stage and slot, 1 + the number of its room
     std::vector<WorstElements> worst_;
     std::vector<double> largest_;
 };
