@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 HALF = 32
 """Cells on either side of zero."""
 
-MOST_VALUES = 1 << 12
+MOST_VALUES = 1 << 13
 """Values of a sample that are looked at, evenly from the sampled tiles: a map of more says nothing new."""
 
 Cells = NDArray[np.int64]
