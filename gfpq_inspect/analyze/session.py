@@ -25,7 +25,7 @@ from gfpq_inspect.analyze.findings.case import Case
 from gfpq_inspect.analyze.interrupts import interrupts_held
 from gfpq_inspect.analyze.lane_cache import CacheFolder, LaneCache, lane_cache, why_not
 from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for, second_alone, second_as_it_is
-from gfpq_inspect.analyze.memory import fitting
+from gfpq_inspect.analyze.memory import fitting, give_back
 from gfpq_inspect.analyze.passes import Passes
 from gfpq_inspect.analyze.points import has_quant_layers, points_of, runs_as_it_is
 from gfpq_inspect.analyze.progress import Progress, Silence
@@ -155,10 +155,12 @@ class _Session:
         with self._clock.phase("prepare"):
             setup = self._prepare()
             passes = self._passes(setup)
+            give_back()
         collected = self._collected(setup)
         with one_thread_a_worker(setup.workers):
             with self._clock.phase("calibrate"):
                 calibrated = passes.calibrate()
+                give_back()
             if self._probe_cost:
                 self._progress.note(self._cost_text())
             with self._clock.phase("measure"):

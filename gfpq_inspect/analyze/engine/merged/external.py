@@ -19,6 +19,9 @@ Array = NDArray[Any]
 _INLINE_BYTES = 1024
 """Smaller arrays stay in the graph: shape inference wants to see them."""
 
+_NOWHERE = Path(__file__).with_name("__init__.py")
+"""ONNX Runtime asks for a file that is there, even of arrays that it never reads; this one is too short to be read."""
+
 
 def optimiser_options(file: Path) -> onnxruntime.SessionOptions:
     """Options that optimise a graph as far as it goes and write it down."""
@@ -132,15 +135,19 @@ def hand_over(
         tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         tensor.dims.extend(array.shape)
         tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, text in (("location", "memory"), ("offset", "0"), ("length", str(array.nbytes))):
+        for key, text in (("location", _NOWHERE.name), ("offset", "0"), ("length", str(array.nbytes))):
             tensor.external_data.add(key=key, value=text)
         names.append(name)
         kept.append(as_aligned(array))
     if names:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in kept]
-        options.add_external_initializers(names, values)
         kept += values
-        if not optimised:  # found there first; the graph alone would be given copies
+        if optimised:
+            options.add_external_initializers(names, values)
+        else:
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(_NOWHERE.parent)
+            )
             for name, value in zip(names, values, strict=True):
                 options.add_initializer(name, value)
     return model.SerializeToString(), kept
