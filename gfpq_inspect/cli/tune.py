@@ -79,6 +79,13 @@ def tune(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from OUT_PREFIX.checkpoint, which a stopped run leaves.")
     ] = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Begin no further step after that; the best so far is written, and --resume --force goes on.",
+        ),
+    ] = None,
     input_shape: InputShapes = None,
     allow_unknown_fields: AllowUnknownFields = False,
     force: FORCE = False,
@@ -104,7 +111,13 @@ def tune(
     from gfpq_inspect.tune.recover.run import TuneRequest, tune_network
     from gfpq_inspect.tune.recover.training import TuneSettings
 
+    if time_limit is not None and not time_limit > 0:
+        raise UsageError(f"--time-limit {time_limit:g}: give seconds, more than 0; leave it out for no limit.")
     paths, prefix = split_files(files, output)
+    shown, prefix = (
+        prefix,
+        prefix.absolute(),
+    )  # a long run writes where it was told to, whatever becomes of the working folder
     settings = TuneSettings(bits, epochs, steps, rate, momentum, batch, patience, seed, closed_form)
     opened = open_files(paths, allow_unknown_fields=allow_unknown_fields)
     outputs = _outputs(opened, prefix, overwrite=force)
@@ -144,6 +157,7 @@ def tune(
         judged=judged,
         checkpoint=checkpoint,
         resume=resume,
+        time_limit_s=time_limit,
         allow_unknown_fields=allow_unknown_fields,
         command=command_line(),
         timing=not no_timing,
@@ -151,8 +165,9 @@ def tune(
     with shown_progress(quiet=quiet) as progress:
         done = tune_network(request, progress)
     _write(done, outputs, prefix, timing=not no_timing, overwrite=force)
-    checkpoint.unlink(missing_ok=True)
-    _tell(done, [str(path) for path in outputs.values()])
+    if not done.stopped:
+        checkpoint.unlink(missing_ok=True)
+    _tell(done, [str(shown.with_name(shown.name + suffix)) for suffix in outputs])
     return EXIT_PASS if done.outcome.improved else EXIT_GATE_FAILED
 
 

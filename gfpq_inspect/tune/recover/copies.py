@@ -1,8 +1,8 @@
 """Channels that carry nothing carry copies of those that cost most: rounding errors of copies average out.
 
 Networks keep channels that training has switched off. Such a channel may hold a copy of another one, times a factor a
-little above 1; what reads both takes the mean. In float nothing changes. But the steps of the grid lie elsewhere for the
-copy: with n copies whose factors divide one step of the grid evenly, the mean moves in steps of an n-th, so that
+little above 1; what reads both takes the mean. In float nothing changes. But the steps of the grid lie elsewhere for
+the copy: with n copies whose factors divide one step of the grid evenly, the mean moves in steps of an n-th, so that
 the energy of the error falls to 1/n^2. (Channels are split for the sake of their range in Zhao et al., 2019,
 arXiv:1901.09504; here it is for the sake of the steps.) A positive factor passes a ReLU, a pooling and a depthwise
 convolution, so copies go on until a layer mixes the channels.

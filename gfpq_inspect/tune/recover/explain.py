@@ -24,6 +24,19 @@ def remaining(row: LayerRow) -> float | None:
     return after / before if before and after is not None else None
 
 
+def left_over(result: Result) -> float:
+    """Share of the error energy of all outputs that is left, each output's energy relative to its signal.
+
+    0 where there was none.
+    """
+    before = after = 0.0
+    for row in result.layers:
+        share, energy = remaining(row), error_share(row.scores.get("both"))
+        if row.is_output and share is not None and energy is not None:
+            before, after = before + energy, after + share * energy
+    return after / before if before else 0.0
+
+
 def summary(outcome: Outcome, result: Result, split: Split) -> Iterator[str]:
     """Lines for the terminal.
 
@@ -38,7 +51,9 @@ def summary(outcome: Outcome, result: Result, split: Split) -> Iterator[str]:
     )
     if not outcome.improved:
         yield "Nothing better was found: these are the weights as given, quantized."
+        yield from _why(result)
         yield from _accuracy(result)
+        yield from _notes(outcome)
         return
     yield f"Kept: what '{outcome.stage}' gave. On the samples that judge:"
     totals = [0.0, 0.0]
@@ -54,6 +69,10 @@ def summary(outcome: Outcome, result: Result, split: Split) -> Iterator[str]:
         if totals[1] > totals[0] / 2:
             yield from _why(result)
     yield from _accuracy(result)
+    yield from _notes(outcome)
+
+
+def _notes(outcome: Outcome) -> Iterator[str]:
     for note in outcome.notes:
         yield f"note: {note}"
 
@@ -80,7 +99,22 @@ def _why(result: Result) -> Iterator[str]:
     if flushed:
         shown = ", ".join(f"{layer} {share:.0%}" for share, layer in sorted(flushed, reverse=True)[:5])
         yield f"  underflow of data that only 16 bit cures: {shown} of non-zero values become 0"
+    yield from _cured(result)
     yield "  what data lose is not in the weights; gfpq-inspect remedy plans the layers that need 16 bit"
+
+
+def _cured(result: Result) -> Iterator[str]:
+    """What was measured with the layers that cost most at 16 bit."""
+    cure = result.details.get("tuning", {}).get("cure")
+    if not cure:
+        return
+    named = ", ".join(f"{layer} ({share:.0%})" for layer, share in zip(cure["layers"], cure["shares"], strict=True))
+    yield f"  most of it enters where these layers read their data, as shares of what rounding data costs: {named}"
+    yield f"  measured with these layers at 16 bit: {cure['removed']:.0%} of what remains is removed:"
+    for output, known in cure["outputs"].items():
+        now, then = known["tuned_db"], known["with_16_bit_db"]
+        if now is not None and then is not None:
+            yield f"    output '{output}': {now:.2f} dB now, {then:.2f} dB then ({then - now:+.2f} dB)"
 
 
 def _accuracy(result: Result) -> Iterator[str]:

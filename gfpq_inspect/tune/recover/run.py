@@ -24,10 +24,15 @@ from gfpq_inspect.tune.fold import fold_files
 from gfpq_inspect.tune.networks import CaffeFiles, OnnxFile, reopen, single_samples
 from gfpq_inspect.tune.parameters import parameter_files
 from gfpq_inspect.tune.quantize import QuantizedFiles, quantize_files
+from gfpq_inspect.tune.recover.cure import measure_cure
+from gfpq_inspect.tune.recover.explain import left_over
 from gfpq_inspect.tune.recover.files import unwritable, with_weights
 from gfpq_inspect.tune.recover.samples import SampleStore, Split, split_samples
 from gfpq_inspect.tune.recover.session import Outcome, Recovery
 from gfpq_inspect.tune.recover.training import TuneSettings
+
+_LEFT_UNEXPLAINED = 0.5
+"""Where tuning leaves a larger share of the error, what 16 bit would cure is measured."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class TuneRequest:
         judged: Share that only the comparison at the end sees; 0 lets it have those of `holdout`.
         checkpoint: Where to save what was reached, or None.
         resume: Go on from the checkpoint.
+        time_limit_s: Seconds after which no further step of the recovery begins, or None.
         allow_unknown_fields: As the network was opened.
         workers: Of the comparison.
         command: As it was typed, for the record.
@@ -61,6 +67,7 @@ class TuneRequest:
     judged: float = 0.2
     checkpoint: Path | None = None
     resume: bool = False
+    time_limit_s: float | None = None
     allow_unknown_fields: bool = False
     workers: int = 1
     command: str = ""
@@ -85,6 +92,7 @@ class TunedFiles:
     outcome: Outcome
     split: Split
     result: Result
+    stopped: bool = False
 
     def parameters(self, stem: str) -> dict[str, str]:
         """What goes beside the quantized network; see `parameter_files`."""
@@ -114,7 +122,15 @@ def tune_network(request: TuneRequest, progress: Progress) -> TunedFiles:
     _check_labels(request.labels, len(store))
     frozen = unwritable(opened, model)
     recovery = Recovery(
-        model, store, split, request.labels, request.settings, progress, frozen, checkpoint=request.checkpoint
+        model,
+        store,
+        split,
+        request.labels,
+        request.settings,
+        progress,
+        frozen,
+        checkpoint=request.checkpoint,
+        time_limit_s=request.time_limit_s,
     )
     outcome = recovery.run(resume=request.resume)
     arrays = {name: _array(outcome, name) for name in recovery.trained} if outcome.improved else {}
@@ -128,8 +144,18 @@ def tune_network(request: TuneRequest, progress: Progress) -> TunedFiles:
     )
     quantized = replace(quantized, name=request.opened.network.origin.name, sha256=request.opened.network.origin.sha256)
     result = _compared(request, (model, master, quantized), store, split, progress)
-    result = replace(result, details={**result.details, "tuning": tuning_details(request, outcome, split)})
-    return TunedFiles(master, replace(quantized, data=_data(model, outcome)), outcome, split, result)
+    details = tuning_details(request, outcome, split)
+    if left_over(result) > _LEFT_UNEXPLAINED:
+        tuned = _reread(request, model, master, "tuned_master")
+        judged = store.part(split.judged, "that judge")
+        cure = measure_cure(
+            (model, tuned), judged, recovery.costs(outcome.weights), request.settings.bits, request.workers
+        )
+        details |= {"cure": cure.plain()} if cure is not None else {}
+    result = replace(result, details={**result.details, "tuning": details})
+    return TunedFiles(
+        master, replace(quantized, data=_data(model, outcome)), outcome, split, result, stopped=recovery.stopped
+    )
 
 
 def _check_shares(request: TuneRequest) -> None:

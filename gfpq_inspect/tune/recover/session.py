@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from gfpq_inspect.errors import InputError, ModelError, Problem, UsageError
 from gfpq_inspect.inputs.labels import Labels
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.tune.recover.checkpoint import State, fingerprint, load_state, save_state
-from gfpq_inspect.tune.recover.copies import Chain, spread_copies
 from gfpq_inspect.tune.recover.graph import Place, Tensor, TrainableGraph, Values
 from gfpq_inspect.tune.recover.lane import QuantizedLane, Weights
+from gfpq_inspect.tune.recover.moves import LOOKED_AT, Moves
 from gfpq_inspect.tune.recover.objective import (
     Goals,
     Objective,
@@ -29,14 +30,10 @@ from gfpq_inspect.tune.recover.objective import (
 )
 from gfpq_inspect.tune.recover.reconstruct import Settings, reconstruct
 from gfpq_inspect.tune.recover.samples import SampleStore, Split
-from gfpq_inspect.tune.recover.sensitivity import Sensitivity, sensitivities
-from gfpq_inspect.tune.recover.shift import Site, absorb
 from gfpq_inspect.tune.recover.solver import CaffeSolver
 from gfpq_inspect.tune.recover.training import Trainer, TuneSettings
 
 _RIDGES = (0.3, 1.0, 3.0)
-_LOOKED_AT = 6
-"""Samples that steps are tried on that need one run of the network each."""
 _LIVE_BYTES = 1 << 30
 """What the tensors of a reconstruction may take."""
 _MOST_RECONSTRUCTED = 1024
@@ -82,6 +79,7 @@ class Recovery:
         frozen: Initializers that cannot be written back.
         checkpoint: Where to save what was reached, or None.
         progress: Told how far it is.
+        time_limit_s: Seconds after which no further step begins; None for no limit.
     """
 
     model: Model
@@ -92,6 +90,9 @@ class Recovery:
     progress: Progress
     frozen: frozenset[str] = frozenset()
     checkpoint: Path | None = None
+    time_limit_s: float | None = None
+    stopped: bool = field(default=False, init=False)
+    _began: float = field(default_factory=time.monotonic, init=False)
     _state: State = field(default_factory=State, init=False)
 
     def run(self, *, resume: bool = False) -> Outcome:
@@ -115,9 +116,15 @@ class Recovery:
             self.objective.reference = self._state.reference or self.graph.initial
         if self.settings.closed_form:
             self._closed_form()
-        if self.settings.steps and self.settings.epochs:
+        if self.settings.steps and self.settings.epochs and not self._out_of_time():
             self._train()
         return self._outcome()
+
+    def _out_of_time(self) -> bool:
+        """Whether the time is over; once it was, the outcome says so, and the checkpoint is there to go on from."""
+        if self.time_limit_s is not None and time.monotonic() - self._began >= self.time_limit_s:
+            self.stopped = True
+        return self.stopped
 
     def _prepare(self) -> None:
         settings = self.settings
@@ -135,7 +142,7 @@ class Recovery:
             what = "no finite output of the network depends on a weight in a way that has a gradient"
             raise ModelError(Problem(what, file, remedy="cut the network before the layer that decides or sorts"))
         self.lane.calibrate(self._observed(), self.graph.initial)
-        features = find_features(self.lane, self.graph.initial, self.split.train[:_LOOKED_AT], _FEATURES)
+        features = find_features(self.lane, self.graph.initial, self.split.train[:LOOKED_AT], _FEATURES)
         decision, shares = self._decision(outputs)
         goals = Goals(outputs, tuple(name for name in features if name not in outputs), decision, shares)
         self.objective = Objective(self.lane, goals, self.labels)
@@ -232,8 +239,8 @@ class Recovery:
 
     def _closed_form(self) -> None:
         state = self._state
-        if state.stage == "as given":
-            moved = self._moved(state.weights)
+        if state.stage == "as given" and not self._out_of_time():
+            moved = self._moves().run(state.weights, self._observed())
             self.lane.calibrate(self._observed(), moved)
             self._evaluate("constants moved", moved)
             state.reference, state.stage = moved, "constants moved"
@@ -241,9 +248,11 @@ class Recovery:
             self.progress.note(f"Constants moved: {self._text()}")
             self._save()
         if state.stage == "constants moved":
-            start = state.weights
+            start = state.reference or state.weights
             feeds = self._reconstruction_feeds()
             for ridge in _RIDGES:
+                if self._out_of_time():
+                    return
                 self.progress.phase("rounding", len(self.graph.layers))
                 self.lane.calibrate(self._observed(), start)
                 found = reconstruct(
@@ -261,32 +270,8 @@ class Recovery:
             state.weights, state.stage = dict(state.best), "layers reconstructed"
             self._save()
 
-    def _moved(self, given: Weights) -> dict[str, Tensor]:
-        """What costs nothing in float and saves error of data: copies in silent channels, constants taken out."""
-        feeds, error_of = self._few_feeds(), self._few_error()
-        self.progress.phase("copying", 1)
-        moved = spread_copies(
-            self.graph, feeds, given, self._sensitivities(given), error_of=error_of, chain_done=self._told
-        )
-        self.progress.phase("shifting", 1)
-        moved = absorb(self.graph, feeds, moved, self._sensitivities(moved), error_of=error_of, site_done=self._told)
-        shares = []
-        for weights in (given, moved):
-            self.lane.calibrate(self._observed(), weights)
-            shares.append(self.objective.score(self.split.holdout, weights, self.settings.batch, kernels=False))
-        return dict(given) if shares[1].figure(shares[0]) > 1 else moved
-
-    def _sensitivities(self, weights: Weights) -> dict[Place, Sensitivity]:
-        self.lane.calibrate(self._few(), weights)
-        outputs = self.objective.goals.outputs
-        return sensitivities(
-            self.graph,
-            self._few_feeds(),
-            weights,
-            quantize=self.lane.quantize,
-            outputs=outputs,
-            seed=self.settings.seed,
-        )
+    def _moves(self) -> Moves:
+        return Moves(self.lane, self.objective, self.split, self.settings.seed, self.settings.batch, self.progress)
 
     def _mirrors(self) -> bool:
         """Whether photographs may be mirrored: colour images without labels, which then might not hold any more."""
@@ -296,29 +281,6 @@ class Recovery:
         """Training samples that coefficients of data begin with; training widens them by UPDATE."""
         train = self.split.train
         return train[:: -(-len(train) // _MOST_OBSERVED)]
-
-    def _told(self, site: Site | Chain, kept: bool) -> None:
-        name = site.value if isinstance(site, Site) else site.places[0].value
-        self.progress.advance(0, f"{name}{' kept' if kept else ''}")
-
-    def _few(self) -> list[int]:
-        train = self.split.train
-        return list(train[:: max(1, len(train) // _LOOKED_AT)][:_LOOKED_AT])
-
-    def _few_feeds(self) -> list[Values]:
-        return [feeds for _, feeds in self.lane.batches(self._few(), 1)]
-
-    def _few_error(self) -> Callable[[Weights], float]:
-        """What rounding of data costs; kernels stay in float, since their codes are chosen later."""
-        few = self._few()
-        self.lane.calibrate(few, self.graph.initial)
-        before = self.objective.score(few, self.graph.initial, 1, kernels=False)
-
-        def error_of(weights: Weights) -> float:
-            self.lane.calibrate(few, weights)
-            return self.objective.score(few, weights, 1, kernels=False).figure(before)
-
-        return error_of
 
     def _reconstruction_feeds(self) -> list[Values]:
         """As many training samples as may be alive at once."""
@@ -359,7 +321,7 @@ class Recovery:
         self.progress.phase("training", steps)
         self.progress.advance(state.step, self._text())
         total = seen = 0.0
-        while state.step < steps and state.patience < settings.patience:
+        while state.step < steps and state.patience < settings.patience and not self._out_of_time():
             loss = trainer.step(solver, state.weights, state.step)
             total, seen = total + loss, seen + 1
             state.step = solver.step
@@ -371,7 +333,14 @@ class Recovery:
                 self._save()
             self.progress.advance(1, self._text())
 
+        if self.stopped:
+            self._save()
+
     # --------------------------------------------------------------------------------------------------------- outcome
+
+    def costs(self, weights: Weights) -> dict[Place, float]:
+        """What rounding of data costs at the outputs with some float weights, place by place."""
+        return {place: float(one.cost.sum()) for place, one in self._moves().sensitivities(weights).items()}
 
     def _outcome(self) -> Outcome:
         state = self._state
@@ -388,6 +357,8 @@ class Recovery:
         if kept:
             shown = ", ".join(kept[:5]) + (", ..." if len(kept) > 5 else "")
             notes.append(f"{len(kept)} kernels are shared or cannot be written back, and stay as they are ({shown})")
+        if self.stopped:
+            notes.append(f"stopped by the time limit after {len(state.log)} evaluations; --resume --force goes on")
         return Outcome(weights, improved, self.before, after, stage, state.log, self.lane.coefficients(), tuple(notes))
 
     def _host_notes(self) -> list[tuple[str, str]]:

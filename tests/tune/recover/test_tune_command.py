@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from gfpq_inspect.models.run import run_model
 from gfpq_inspect.quantize import kernels
 from gfpq_inspect.report.jsonfile import read_result
 from gfpq_inspect.tune.recover import training
+from gfpq_inspect.tune.recover.objective import Objective
 from tests.tune.test_quantize_files import FORWARD
 
 QUICK = ("--steps", "10", "--seed", "3", "--no-timing", "-q")
@@ -181,6 +183,7 @@ def test_onnx_gives_onnx(network: list[str], digits: Path, tmp_path: Path) -> No
         (("--rate", "7"), "--rate 7: a learning rate lies above 0"),
         (("--bits", "4"), "8 and 16 bits, not 4"),
         (("--momentum", "1"), "--momentum 1"),
+        (("--time-limit", "0"), "--time-limit 0: give seconds"),
         (("--resume",), "no checkpoint to go on from"),
     ],
 )
@@ -240,3 +243,52 @@ def test_real_caffe_gives_the_same_outputs(
     model = read_network(files[1], files[0]).build({"data": data.shape})
     ours = run_model(model, {"data": data})
     np.testing.assert_allclose(ours[model.outputs[0]], np.load(tmp_path / "out.npz")["prob"], atol=1e-5)
+
+
+def test_a_time_limit_keeps_the_best_so_far_and_the_run_goes_on(
+    tuned: Path, network: list[str], digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*network, tmp_path / "net", "--input", f"data={digits}:data", *QUICK]
+    assert tune(*words, "--time-limit", "0.000001") == 1  # nothing was begun
+    assert "stopped by the time limit" in capsys.readouterr().out
+    assert (tmp_path / "net.checkpoint").exists()
+    assert (tmp_path / "net.caffemodel").exists()
+    assert tune(*words, "--resume", "--force") == 0
+    for suffix in (".caffemodel", "_master.caffemodel"):
+        assert with_suffix(tmp_path / "net", suffix).read_bytes() == with_suffix(tuned, suffix).read_bytes(), suffix
+    assert not (tmp_path / "net.checkpoint").exists()
+
+
+def test_a_relative_prefix_stays_where_it_was_meant(
+    network: list[str], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    score = Objective.score
+
+    def moved(*given: Any, **named: Any) -> Any:
+        os.chdir(tmp_path / "elsewhere")
+        return score(*given, **named)
+
+    monkeypatch.setattr(Objective, "score", moved)
+    words = [*(Path(one).absolute() for one in network), "net", "--input", f"data={digits}:data", *QUICK]
+    assert tune(*words, "--steps", 0) in (0, 1)
+    assert (tmp_path / "net.caffemodel").exists()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_what_16_bit_would_cure_is_measured_where_half_was_not_reached(
+    network: list[str], digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*network, tmp_path / "net", "--input", f"data={digits}:data", "--no-closed-form", *QUICK]
+    assert tune(*words, "--steps", 0) == 1
+    cure = read_result(tmp_path / "net.json").details["tuning"]["cure"]
+    assert cure["layers"]
+    assert len(cure["layers"]) == len(cure["shares"])
+    assert 0 < cure["removed"] <= 1
+    for known in cure["outputs"].values():
+        assert known["with_16_bit_db"] > known["tuned_db"]
+        assert known["data_alone_db"] > known["tuned_db"]
+    told = capsys.readouterr().out
+    assert "measured with these layers at 16 bit" in told
+    assert cure["layers"][0] in told
