@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from gfpq_inspect.analyze.engine.interface import EACH_SAMPLE, Experiment, Feeds, Measurement
 from gfpq_inspect.analyze.engine.layered import LayeredEngine
 from gfpq_inspect.analyze.engine.merged.engine import MergedEngine
+from gfpq_inspect.analyze.engine.tensors import sample_of
 from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for
 from gfpq_inspect.analyze.points import points_of
 from gfpq_inspect.analyze.rows import table_rows
 from gfpq_inspect.analyze.weights import WeightTable
+from gfpq_inspect.errors import ModelError
 from gfpq_inspect.models.model import Model
 from gfpq_inspect.models.pair_quantized import pair_models
 from gfpq_inspect.quantize import gfpq_of, kernels
@@ -62,6 +64,32 @@ def noise(experiment: Experiment, samples: int = 1, seed: int = 1, scale: float 
             for entry in model.inputs
         }
     return feeds
+
+
+def stacks(experiment: Experiment, feeds: Feeds, samples: int) -> bool:
+    """Whether several samples may go through the layers together, as a session finds it out."""
+    if not all(model.batchable for model in experiment.models.values()):
+        return False
+    engine = LayeredEngine(experiment)
+    try:
+        together = engine.trial(feeds, samples, digests=True).digests
+    except ModelError:
+        return False
+    apart = [
+        engine.trial(
+            {
+                side: {name: sample_of(array, index, samples) for name, array in arrays.items()}
+                for side, arrays in feeds.items()
+            },
+            1,
+            digests=True,
+        ).digests
+        for index in range(samples)
+    ]
+    return all(
+        found == (sum((each[value] for each in apart), ()) if len(found) == samples else apart[0][value])
+        for value, found in together.items()
+    )
 
 
 def coefficients(experiment: Experiment, magnitudes: NDArray[np.float64], *, each: bool = False) -> list[object]:
