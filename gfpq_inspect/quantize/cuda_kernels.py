@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gfpq_inspect.errors import MissingExtraError, QuantizationError
 from gfpq_inspect.quantize.formats import gfpq_of
-from gfpq_inspect.quantize.installed import kernel_source
+from gfpq_inspect.quantize.installed import SIMILARITY_FILES, kernel_source
 from gfpq_inspect.quantize.kernels import MOST_LANES, SUM_FIELDS
 
 BLOCK = 512
@@ -26,9 +26,10 @@ BLOCK = 512
 UNROLL = 4
 """16-byte vectors that a thread has under way at a time."""
 
-_SIMILARITY_BLOCK = 256
-_SMALLEST_CHUNK, _LARGEST_CHUNK = 1 << 12, 1 << 16
-_CHUNK_STEP = 1 << 10
+_JOIN_BLOCK = 32  # threads that join the chunks of a column
+_CHUNKS_AT_ONCE = 132
+_SMALLEST_CHUNK, _LARGEST_CHUNK = 1 << 12, 1 << 19
+_CHUNK_STEP = 1 << 7
 _MOST_SAMPLES = 65535  # of one launch
 _STATE_BYTES = 32
 _REPORT = struct.Struct("<dQQii")
@@ -185,7 +186,7 @@ def similarity(reference: CupyArray, lanes: Sequence[CupyArray]) -> tuple[CupyAr
         raise ValueError("every lane must have the shape and type of the reference")
     samples, count = reference.shape[0], len(lanes)
     size = math.prod(reference.shape[1:])
-    chunk = similarity_chunk(size, count)
+    chunk, block = similarity_chunk(size), similarity_block(count, reference.dtype.name)
     chunks = max(1, -(-size // chunk))
     width = count * len(SUM_FIELDS) + count * count
     empty = cupy().empty
@@ -199,25 +200,35 @@ def similarity(reference: CupyArray, lanes: Sequence[CupyArray]) -> tuple[CupyAr
         # Slicing costs as much as a launch.
         pieces = arrays if whole else tuple(array[part] for array in arrays)
         results = (sums, products) if whole else (sums[part], products[part])
-        add((chunks, number), (_SIMILARITY_BLOCK,), (*pieces, np.uint64(size), np.uint64(chunk), partial))
-        join((width, number), (_SIMILARITY_BLOCK,), (partial, np.uint64(chunks), *results))
+        add((chunks, number), (block,), (*pieces, np.uint64(size), np.uint64(chunk), partial))
+        join((width, number), (_JOIN_BLOCK,), (partial, np.uint64(chunks), *results))
     return sums, products
 
 
-def similarity_chunk(size: int, lanes: int) -> int:
+def similarity_chunk(size: int) -> int:
     """Elements that a block of the similarity kernel sums up; part of the definition of the result.
 
-    As many blocks as run at once on a GPU of 132 multiprocessors, where a sample is large enough: a few more would wait
-    for the first ones to end, with the rest of the GPU idle. Of several rounds of blocks the last, partial one costs
-    little. The GPU at hand is not asked, so that every GPU gives the same sums.
+    Blocks of a sample that is large enough occupy a GPU of 132 multiprocessors a whole number of times: what a block
+    costs beside reading is paid rarely, and no block runs with the rest of the GPU idle. The GPU at hand is not asked,
+    so that every GPU gives the same sums.
 
     Args:
         size: Elements of a sample.
-        lanes: Number of lanes.
     """
-    blocks = 528 if lanes == 1 else 264
-    chunk = -(-size // (blocks * _CHUNK_STEP)) * _CHUNK_STEP
-    return min(max(chunk, _SMALLEST_CHUNK), _LARGEST_CHUNK)
+    blocks = _CHUNKS_AT_ONCE * max(1, -(-size // (_CHUNKS_AT_ONCE * _LARGEST_CHUNK)))
+    return max(-(-size // (blocks * _CHUNK_STEP)) * _CHUNK_STEP, _SMALLEST_CHUNK)
+
+
+def similarity_block(lanes: int, element: str) -> int:
+    """Threads of a block of the similarity kernel, as many as have registers; part of the definition of the result.
+
+    Args:
+        lanes: Number of lanes.
+        element: 'float32' or 'float64'.
+    """
+    if lanes == 1 and element == "float32":
+        return 1024
+    return 512 if lanes <= (4 if element == "float32" else 2) else 256
 
 
 def source(**definitions: int) -> str:
@@ -236,12 +247,13 @@ def similarity_source(lanes: int, element: str, **definitions: int) -> str:
     """
     names = ", ".join(f"y{lane}" for lane in range(lanes))
     parameters = ", ".join(f"const gfpq_similarity::Element* __restrict__ y{lane}" for lane in range(lanes))
+    definitions = {"GFPQ_THREADS": similarity_block(lanes, element)} | definitions
     head = "".join(f"#define {name} {value}\n" for name, value in definitions.items())
     head += (
         f"#define GFPQ_LANES {lanes}\n#define GFPQ_ELEMENT {'float' if element == 'float32' else 'double'}\n"
         f"#define GFPQ_LANE_POINTERS {parameters}\n#define GFPQ_LANE_NAMES {names}\n"
     )
-    return head + kernel_source("gfpq_similarity.cuh")
+    return head + kernel_source(*SIMILARITY_FILES)
 
 
 @cache

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import gfpq_inspect
 
-_KERNEL_FILES = ("gfpq_roots.cuh", "gfpq_device.cuh", "gfpq_kernels.cuh", "gfpq_similarity.cuh")
+SIMILARITY_FILES = (
+    "gfpq_similarity_fields.cuh",
+    "gfpq_similarity_thread.cuh",
+    "gfpq_similarity_join.cuh",
+    "gfpq_similarity_careful.cuh",
+    "gfpq_similarity.cuh",
+)
+"""The similarity kernel, in the order in which its files include each other."""
+
+_KERNEL_FILES = ("gfpq_roots.cuh", "gfpq_device.cuh", "gfpq_kernels.cuh", *SIMILARITY_FILES)
 
 
 def find_library_folder() -> Path | None:

@@ -6,6 +6,7 @@
 #define GFPQ_UNROLL 2
 #include "gfpq_kernels.cuh"
 
+#define GFPQ_THREADS 128  // as few as show several warps
 #define GFPQ_LANES 3
 #define GFPQ_LANE_POINTERS const float *__restrict__ y0, const float *__restrict__ y1, const float *__restrict__ y2
 #define GFPQ_LANE_NAMES y0, y1, y2
@@ -153,7 +154,7 @@ void check_similarity(std::size_t samples, std::size_t size, std::size_t offset,
     host_cuda::launch({static_cast<unsigned>(chunks), static_cast<unsigned>(samples)}, threads, [&] {
         gfpq_similarity_chunks(pointers[0], pointers[1], pointers[2], pointers[3], size, similarity_chunk, partial.data());
     });
-    host_cuda::launch({width, static_cast<unsigned>(samples)}, threads, [&] {
+    host_cuda::launch({width, static_cast<unsigned>(samples)}, 32, [&] {
         gfpq_similarity_join(partial.data(), chunks, sums.data(), products.data());
     });
     std::vector<double> expected(sums.size()), expected_products(products.size());

@@ -202,46 +202,57 @@ class Speed:
         )
 
     def similarity_variants(self) -> None:
-        """The similarity kernel with other depths, residencies and chunks: which are best on this GPU."""
+        """The similarity kernel with other depths, blocks and chunks: which are best on this GPU."""
         lines = []
         for elements in SIZES:
             arrays = [cupy.random.default_rng(seed).standard_normal(elements, dtype=cupy.float32) for seed in range(4)]
             calls = 100 if elements < LARGE else 10
             read = cupy.RawKernel(READ, "read_all")
             blocks = cupy.cuda.Device().attributes["MultiProcessorCount"] * 4
-            for lanes, blocks_at_once in ((1, (3, 4, 5)), (2, (2, 3)), (3, (2, 3))):
+            for lanes, shapes in (
+                (1, ((256, 4), (512, 2), (512, 1), (1024, 1))),
+                (2, ((256, 2), (512, 1), (640, 1), (768, 1))),
+                (3, ((256, 2), (384, 1), (512, 1))),
+            ):
                 packs = np.uint64(elements * (lanes + 1) // 4)
                 arguments = (cupy.zeros(4 * int(packs), cupy.float32), packs, cupy.zeros(1, cupy.uint32))
-                ideal = time_us(functools.partial(read, (blocks,), (512,), arguments), calls, 3)
-                for depth in (1, 2, 4):
-                    for resident in blocks_at_once:
-                        times = self._similarity_variant(arrays[: lanes + 1], depth, resident, calls)
-                        text = ", ".join(f"chunk {chunk >> 10}K {ideal / us:.3f}" for chunk, us in times.items())
-                        lines.append(f"{elements:>11} lanes {lanes} depth {depth} resident {resident}: {text}")
+                ideal = queued_time_us(functools.partial(read, (blocks,), (512,), arguments), calls, 3)
+                for depth in (1, 2):
+                    for block, resident in shapes:
+                        times = self._similarity_variant(arrays[: lanes + 1], depth, (block, resident), calls)
+                        text = ", ".join(f"{chunks} chunks {ideal / us:.3f}" for chunks, us in times.items())
+                        shape = f"depth {depth}, {resident} x {block} threads"
+                        lines.append(f"{elements:>11} lanes {lanes} {shape}: {text}")
                         print("   " + lines[-1], flush=True)
             del arrays
             cupy.get_default_memory_pool().free_all_blocks()
         self.report.texts["variants of the similarity kernel, ratio to a plain read"] = "\n".join(lines)
 
-    def _similarity_variant(self, arrays: list[Any], depth: int, resident: int, calls: int) -> dict[int, float]:
+    def _similarity_variant(
+        self, arrays: list[Any], depth: int, shape: tuple[int, int], calls: int
+    ) -> dict[int, float]:
+        block, resident = shape
         lanes, size = len(arrays) - 1, arrays[0].size
-        text = self.kernels.similarity_source(lanes, "float32", GFPQ_DEPTH=depth, GFPQ_RESIDENT=resident)
+        definitions = {"GFPQ_DEPTH": depth, "GFPQ_RESIDENT": resident, "GFPQ_THREADS": block}
+        text = self.kernels.similarity_source(lanes, "float32", **definitions)
         module = cupy.RawModule(code=text, options=("-std=c++17",))
         add, join = module.get_function("gfpq_similarity_chunks"), module.get_function("gfpq_similarity_join")
         width = lanes * 20 + lanes * lanes
         sums, products = cupy.empty(lanes * 20), cupy.empty(lanes * lanes)
         times = {}
-        for chunk in (1 << 14, 1 << 15, self.kernels.similarity_chunk(size, lanes), 1 << 16):
+        multiprocessors = cupy.cuda.Device().attributes["MultiProcessorCount"]
+        for rounds in (1, 2, 4):
+            chunk = -(-size // (multiprocessors * resident * rounds * 128)) * 128
             chunks = -(-size // chunk)
             partial = cupy.empty((width, chunks))
             first = (*arrays, np.uint64(size), np.uint64(chunk), partial)
             second = (partial, np.uint64(chunks), sums, products)
 
             def work(chunks: int = chunks, first: Any = first, second: Any = second) -> None:
-                add((chunks, 1), (256,), first)
-                join((width, 1), (256,), second)
+                add((chunks, 1), (block,), first)
+                join((width, 1), (32,), second)
 
-            times[chunk] = time_us(work, calls, 3)
+            times[chunks] = queued_time_us(work, calls, 3)
         return times
 
     def variants(self) -> None:

@@ -1,0 +1,108 @@
+// What the similarity kernel gathers, and the elements that it reads. The columns and their meaning are those of
+// src/similarity.hpp. Compiled by CuPy with
+//   GFPQ_LANES          number of lanes
+//   GFPQ_ELEMENT        float or double
+//   GFPQ_LANE_POINTERS  the lanes as parameters: const gfpq_similarity::Element* y0, ...
+//   GFPQ_LANE_NAMES     y0, ...
+#pragma once
+
+#ifndef GFPQ_LANES
+#define GFPQ_LANES 1
+#endif
+#ifndef GFPQ_ELEMENT
+#define GFPQ_ELEMENT float
+#endif
+#ifndef GFPQ_LANE_POINTERS
+#define GFPQ_LANE_POINTERS const gfpq_similarity::Element* __restrict__ y0
+#define GFPQ_LANE_NAMES y0
+#endif
+#ifndef GFPQ_THREADS
+#define GFPQ_THREADS (GFPQ_LANES <= 4 ? 512 : 256)  // threads of a block; part of the definition of the result
+#endif
+#ifndef GFPQ_DEPTH
+#define GFPQ_DEPTH 1  // groups of every buffer that a thread asks for at a time
+#endif
+#ifndef GFPQ_RESIDENT
+#define GFPQ_RESIDENT 1  // blocks that a multiprocessor holds
+#endif
+
+namespace gfpq_similarity {
+
+enum Field {
+    count, sum_x, sum_y, sum_xx, sum_yy, sum_xy, sum_d, sum_dd, sum_abs_d, max_abs_d, max_abs_x, max_abs_y,
+    min_x, max_x, min_y, max_y, nonfinite_x, nonfinite_y, first_nonfinite, unequal_bits, fields
+};
+
+enum {
+    lanes = GFPQ_LANES,
+    threads = GFPQ_THREADS,
+    warps = threads / 32,
+    group = 4,  // neighbouring elements that a thread takes at a time
+    stride = threads * group,
+    pairs = lanes * (lanes - 1) / 2,
+    row_width = (int)lanes * (int)fields,
+    width = row_width + lanes * lanes,  // doubles of a partial result: rows, then products of errors
+};
+
+typedef GFPQ_ELEMENT Element;
+typedef unsigned int Word;
+
+// CuPy has NVRTC flush subnormal numbers, whatever the caller asks for. Instructions spelled out do not.
+#if defined(__CUDA_ARCH__)
+__device__ __forceinline__ double widen(float x) { double y; asm("cvt.f64.f32 %0, %1;" : "=d"(y) : "f"(x)); return y; }
+__device__ __forceinline__ float smaller(float a, float b) {
+    float c;
+    asm("min.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+    return c;
+}
+__device__ __forceinline__ float larger(float a, float b) {
+    float c;
+    asm("max.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+    return c;
+}
+#else
+__device__ __forceinline__ double widen(float x) { return (double)x; }
+__device__ __forceinline__ float smaller(float a, float b) { return b < a ? b : a; }
+__device__ __forceinline__ float larger(float a, float b) { return b > a ? b : a; }
+#endif
+__device__ __forceinline__ double widen(double x) { return x; }
+__device__ __forceinline__ double smaller(double a, double b) { return b < a ? b : a; }
+__device__ __forceinline__ double larger(double a, double b) { return b > a ? b : a; }
+
+__device__ __forceinline__ bool is_finite(float x) { return (__float_as_uint(x) & 0x7F800000u) != 0x7F800000u; }
+__device__ __forceinline__ bool is_finite(double x) { return (__double2hiint(x) & 0x7FF00000) != 0x7FF00000; }
+__device__ __forceinline__ bool same_bits(float a, float b) { return __float_as_uint(a) == __float_as_uint(b); }
+__device__ __forceinline__ bool same_bits(double a, double b) {
+    return __double_as_longlong(a) == __double_as_longlong(b);
+}
+__device__ __forceinline__ double infinity() { return __longlong_as_double(0x7FF0000000000000ll); }
+
+// `group` neighbours.
+struct Group {
+    Element value[group];
+};
+
+__device__ __forceinline__ void load_aligned(const float* data, float* value) {
+    const float4 v = *reinterpret_cast<const float4*>(data);
+    value[0] = v.x, value[1] = v.y, value[2] = v.z, value[3] = v.w;
+}
+__device__ __forceinline__ void load_aligned(const double* data, double* value) {
+    const double2 v = *reinterpret_cast<const double2*>(data);
+    const double2 w = *reinterpret_cast<const double2*>(data + 2);
+    value[0] = v.x, value[1] = v.y, value[2] = w.x, value[3] = w.y;
+}
+
+// 16 bytes at once where the address allows.
+template <bool ALIGNED>
+__device__ __forceinline__ Group load(const Element* data) {
+    Group result;
+    if (ALIGNED) {
+        load_aligned(data, result.value);
+    } else {
+#pragma unroll
+        for (int i = 0; i < group; ++i) result.value[i] = data[i];
+    }
+    return result;
+}
+
+}  // namespace gfpq_similarity
