@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gfpq_inspect.models.model import Layer
 from gfpq_inspect.tune.recover.graph import Tensor, TrainableGraph
@@ -49,12 +50,13 @@ def affine_of(graph: TrainableGraph, layer: Layer) -> Affine | None:
     if len(names) > 2 and names[2] and bias is None:
         return None
     kernel = graph.initial[names[1]]
-    if node[0].op_type == "Conv" and kernel.dim() == 4 and attributes.get("auto_pad", "NOTSET") == "NOTSET":
+    pads = _pads(attributes, tuple(kernel.shape[2:])) if kernel.dim() == 4 else None
+    if node[0].op_type == "Conv" and pads is not None:
         window = (
             tuple(kernel.shape[2:]),
             tuple(attributes.get("strides", (1, 1))),
             tuple(attributes.get("dilations", (1, 1))),
-            tuple(attributes.get("pads", (0, 0, 0, 0))),
+            pads,
         )
         found = Affine(names[1], bias, names[0], node[0].output[0], attributes.get("group", 1), window)
     elif node[0].op_type == "Gemm" and not attributes.get("transA", 0):
@@ -66,3 +68,16 @@ def affine_of(graph: TrainableGraph, layer: Layer) -> Affine | None:
         return None
     outputs = kernel.shape[0] if found.transposed else kernel.shape[1]
     return found if bias is None or graph.initial[bias].shape == (outputs,) else None
+
+
+def _pads(attributes: Mapping[str, Any], extent: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Padding before and after each axis, as ONNX orders it; None where it depends on the size of the input."""
+    mode = attributes.get("auto_pad", "NOTSET")
+    if mode in ("NOTSET", "VALID"):
+        return tuple(attributes.get("pads", (0,) * 4)) if mode == "NOTSET" else (0,) * 4
+    if any(stride != 1 for stride in attributes.get("strides", (1, 1))):
+        return None
+    dilations = attributes.get("dilations", (1,) * len(extent))
+    whole = [dilation * (size - 1) for dilation, size in zip(dilations, extent, strict=True)]
+    less, more = [one // 2 for one in whole], [one - one // 2 for one in whole]
+    return (*less, *more) if mode == "SAME_UPPER" else (*more, *less)

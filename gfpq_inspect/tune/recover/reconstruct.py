@@ -88,6 +88,8 @@ def reconstruct(
                         shape, equations, chosen, _Rounding(quantize_weight, bits[shape.kernel] or 8), settings.ridge
                     )
                 )
+            else:
+                chosen.update(_mean_corrected(graph, layer, (made, lane), chosen, (quantize, quantize_weight)))
             used = {
                 name: quantize_weight(chosen[name], width) if (width := bits.get(name)) else chosen[name]
                 for name in layer.weights
@@ -101,6 +103,34 @@ def reconstruct(
                     live.pop(name, None)
             layer_done(layer)
     return chosen
+
+
+def _mean_corrected(
+    graph: TrainableGraph,
+    layer: Layer,
+    runs: tuple[Sequence[Values], Sequence[Values]],
+    weights: Mapping[str, Tensor],
+    rounding: tuple[Quantize, Callable[[Tensor, int], Tensor]],
+) -> dict[str, Tensor]:
+    """The bias of a layer that is not solved for, with the mean error of each channel taken out (bias correction).
+
+    Deconvolutions, kernels with more inputs than are solved for, and windows that are not understood come here.
+    """
+    known = {one.name: one for one in graph.parameters if one.name in layer.weights}
+    biases = [one.name for one in known.values() if one.bits is None and one.trained and weights[one.name].dim() == 1]
+    if len(biases) != 1 or len(layer.outputs) != 1:
+        return {}
+    bias, output = weights[biases[0]], layer.outputs[0]
+    made, lane = runs
+    used = {name: rounding[1](weights[name], one.bits) if one.bits else weights[name] for name, one in known.items()}
+    total, count = torch.zeros(len(bias)).double(), 0
+    for wanted, live in zip(made, lane, strict=True):
+        missing = (wanted[output] - graph.run_layer(layer, live, used, rounding[0])[output]).double()
+        if missing.dim() < 2 or missing.shape[1] != len(bias):
+            return {}
+        flat = missing.transpose(0, 1).flatten(1)
+        total, count = total + flat.sum(1), count + flat.shape[1]
+    return {biases[0]: bias + (total / max(1, count)).to(bias.dtype)}
 
 
 def _read(graph: TrainableGraph, layer: Layer, shape: Affine, live: Values, quantize: Quantize) -> Tensor:
