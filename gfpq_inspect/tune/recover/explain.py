@@ -98,7 +98,7 @@ def _why(result: Result) -> Iterator[str]:
     ]
     if flushed:
         shown = ", ".join(f"{layer} {share:.0%}" for share, layer in sorted(flushed, reverse=True)[:5])
-        yield f"  underflow of data that only 16 bit cures: {shown} of non-zero values become 0"
+        yield f"  underflow of data: {shown} of non-zero values become 0"
     yield from _cured(result)
     yield "  what data lose is not in the weights; gfpq-inspect remedy plans the layers that need 16 bit"
 
