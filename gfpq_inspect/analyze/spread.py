@@ -136,7 +136,8 @@ class SpreadCollector:
         assert self._bins is not None
         sample, cell = np.nonzero(~np.isnan(scores))
         places = np.clip(self._scale.bin_of(scores[sample, cell]), 0, self._scale.count - 1).astype(np.int64)
-        np.add.at(self._bins, (cell, places), 1)
+        # One flat index and the bins' own type: NumPy counts those twenty times as fast.
+        np.add.at(self._bins.reshape(-1), cell * self._scale.count + places, np.int32(1))
 
     def spread(self, cell: int, identities: Sequence[str]) -> Spread | None:
         """The spread of one cell, or None where the score was never defined."""
