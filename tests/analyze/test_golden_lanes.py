@@ -29,6 +29,8 @@ from .networks import ArraySource
 
 pytestmark = pytest.mark.shared
 
+ENGINES = ("merged", "layered")
+
 FILES = {
     "lenet_mnist_v1": ("lenet_mnist_v1", "lenet_iter_10000.caffemodel", "lenet.prototxt"),
     "lenet_mnist_v2": ("lenet_mnist_v2", "lenet_iter_10000.caffemodel", "mnist_deploy.prototxt"),
@@ -80,14 +82,17 @@ def digits(shared: Path) -> tuple[NDArray[np.float32], Labels]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("key", ["lenet_mnist_v2/8", "lenet_mnist_v2/16", "lenet_mnist_v1/8", "lenet_mnist_v1/16"])
-def test_lenet_on_all_digits(shared: Path, key: str) -> None:
+def test_lenet_on_all_digits(shared: Path, key: str, engine: str) -> None:
     name, bits = key.split("/")
     recorded = json.loads((shared / "golden/lanes/lenet_mnist.json").read_text())[key]
     data, labels = digits(shared)
     model = model_of(shared, name, data.shape[1:])
     source = ArraySource({model.inputs[0].name: data})
-    result = compare_networks(ComparisonRequest(first=model, source=source, bits=int(bits), labels=labels))
+    request = ComparisonRequest(first=model, source=source, bits=int(bits), labels=labels, engine=engine)
+    result = compare_networks(request)
+    assert result.run.engine.startswith(engine)
     check(recorded, result)
     (output,) = result.task.outputs
     accuracy = {lane.lane: lane.top1 for lane in output.lanes}
@@ -101,12 +106,15 @@ PHOTOGRAPHS = [
 ]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("key", PHOTOGRAPHS)
-def test_photographs(shared: Path, key: str) -> None:
+def test_photographs(shared: Path, key: str, engine: str) -> None:
     name, bits = key.split("/")
     recorded = json.loads((shared / "golden/lanes/photographs.json").read_text())[key]
     with np.load(shared / "golden/lanes/photographs_inputs.npz") as stored:
         data = (stored[name].astype(np.float32) - np.float32(recorded["offset"])) * np.float32(recorded["scale"])
     model = model_of(shared, name, data.shape[1:])
     source = ArraySource({model.inputs[0].name: data})
-    check(recorded, compare_networks(ComparisonRequest(first=model, source=source, bits=int(bits))))
+    result = compare_networks(ComparisonRequest(first=model, source=source, bits=int(bits), engine=engine))
+    assert result.run.engine.startswith(engine)
+    check(recorded, result)
