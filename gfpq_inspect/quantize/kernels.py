@@ -128,9 +128,11 @@ def similarity(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums that tell how alike each lane and the reference are, a row per sample and lane; one read of every buffer.
 
-    All sums are made in double from the first product on, in an order that depends on the index alone. For lanes that
-    equal the reference bit for bit `sum_dd` is exactly 0 and `sum_xx`, `sum_yy`, `sum_xy` are the same number, so that
-    sum_xy / sqrt(sum_xx * sum_yy) is exactly 1.
+    Sums are made in an order that depends on the index alone: in double from the first product on, but for chunks of
+    24576 float32 elements or more, which are summed in float32 within tiles. There sums of squares are within 1e-8 of
+    their exact value, `sum_xy` and products relative to the root of the squares' sums, `sum_x`, `sum_y` and `sum_d`
+    relative to the sum of magnitudes. For lanes that equal the reference bit for bit `sum_dd` is exactly 0 and
+    `sum_xx`, `sum_yy`, `sum_xy` are the same number, so that sum_xy / sqrt(sum_xx * sum_yy) is exactly 1.
 
     Args:
         reference: [N, ...]; axis 0 counts samples.

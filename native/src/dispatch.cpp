@@ -22,7 +22,7 @@ constexpr std::size_t kParallelBytes = std::size_t{1} << 20;
 constexpr std::size_t kStreamBytes = std::size_t{1} << 25;
 
 // Stands for the reference in the choice below; its pointers are never called.
-constexpr Kernels kReference{"reference", nullptr, nullptr, nullptr, nullptr, {}, {}};
+constexpr Kernels kReference{"reference", nullptr, nullptr, nullptr, nullptr, {}, {}, {}, false};
 
 const Kernels* best() noexcept {
 #if defined(GFPQ_HAVE_AVX512)

@@ -1,6 +1,7 @@
 // Kernels for AVX2 and FMA. As in the AVX-512 file, nothing of the standard library is used.
 #include <immintrin.h>
 
+#include "kernel_avx2_float_tile.hpp"
 #include "kernel_avx2_tile.hpp"
 #include "kernel_scalar.hpp"
 #include "kernels.hpp"
@@ -248,6 +249,8 @@ const Kernels kAvx2Kernels{
     largest_double,
     {tile_reference<float>, tile_lane<float>},
     {tile_reference<double>, tile_lane<double>},
+    {float_reference<Floats8>, float_lane<Floats8>},
+    true,
 };
 
 }  // namespace gfpq

@@ -2,6 +2,7 @@
 // instructions must not end up in a program that runs elsewhere.
 #include <immintrin.h>
 
+#include "kernel_avx512_float_tile.hpp"
 #include "kernel_avx512_lanes.hpp"
 #include "kernel_avx512_series.hpp"
 #include "kernel_avx512_tile.hpp"
@@ -244,6 +245,8 @@ const Kernels kAvx512Kernels{
     largest_double,
     {reference_float, lane_float},
     {reference_double, lane_double},
+    {float_reference<Floats16>, float_lane<Floats16>},
+    true,
 };
 
 }  // namespace gfpq

@@ -1,4 +1,5 @@
 // Portable kernels: what every machine can run.
+#include "kernel_baseline_float_tile.hpp"
 #include "kernel_scalar.hpp"
 #include "kernels.hpp"
 #include "similarity_scalar.hpp"
@@ -21,6 +22,8 @@ const Kernels kBaselineKernels{
     largest_scalar<double, std::uint64_t>,
     {scalar_reference<float>, scalar_lane<float>},
     {scalar_reference<double>, scalar_lane<double>},
+    {float_reference<Floats1>, float_lane<Floats1>},
+    false,
 };
 
 }  // namespace gfpq

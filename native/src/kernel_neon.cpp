@@ -1,6 +1,7 @@
 // Kernels for 64-bit ARM, whose table instruction looks up whole words once their bytes are numbered.
 #include <arm_neon.h>
 
+#include "kernel_neon_float_tile.hpp"
 #include "kernel_scalar.hpp"
 #include "kernels.hpp"
 #include "prefetch.hpp"
@@ -136,6 +137,8 @@ const Kernels kNeonKernels{
     largest_scalar<double, std::uint64_t>,
     {scalar_reference<float>, scalar_lane<float>},
     {scalar_reference<double>, scalar_lane<double>},
+    {float_reference<Floats4>, float_lane<Floats4>},
+    true,
 };
 
 }  // namespace gfpq

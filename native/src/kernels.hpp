@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "similarity_float_tile.hpp"
 #include "similarity_tile.hpp"
 #include "tables.hpp"
 
@@ -19,6 +20,10 @@ struct Kernels {
     std::uint64_t (*largest_double)(const double* data, std::size_t count);
     TileKernels<float> tile_float;
     TileKernels<double> tile_double;
+    FloatTileKernels float_tile;
+    /// Whether large chunks of floats are summed by these. Without a fused multiply-add they are three times slower than
+    /// sums in double, and only show what the others must give.
+    bool sums_in_float;
 };
 
 extern const Kernels kBaselineKernels;

@@ -1,9 +1,20 @@
 // Sums that tell how alike tensors are: one reference, several lanes compared with it, each buffer read once.
 //
-// All sums are made in double from the first product on. The product of two floats is exact there, so nothing is lost
-// whatever the data look like (a constant tensor is enough to spoil sums of floats), and squares do not overflow.
-// Elements go to eight partial sums by index modulo 8, chunks of fixed length are merged in order: the result depends
-// neither on the number of threads nor on how samples are batched.
+// Sums of double, and of chunks of fewer than kFloatChunk floats, are made in double from the first product on. The product
+// of two floats is exact there, so nothing is lost whatever the data look like, and squares do not overflow.
+//
+// Larger chunks of floats are summed in float within tiles of 512 elements and in double from there on, which takes half
+// the time. Every sum is then within 1e-8: sums of squares relative to themselves, sum(x * y) and the products of errors
+// to the root of the squares' sums, sum(x), sum(y) and sum(d) to the sum of magnitudes; the largest error is exact. Chunks
+// that could miss this are told by their own sums, and done again in double: those dominated by few elements, nearly
+// constant, or with a d that is nearly a gain and an offset (so that variances and residuals keep their digits), with tiny,
+// huge or infinite values. similarity_float_test.cpp holds this against more than fifty kinds of data; the largest error
+// met in 72 tensors of each is 6.5e-9 (after ReLU, 24 576 elements), with whole chunks 3e-9. Lanes that equal the
+// reference bit for bit have exactly equal sums and no error.
+//
+// Elements go to partial sums by their index, chunks of fixed length are merged in order: the result depends neither on
+// the number of threads nor on how samples are batched. Instruction sets with a fused multiply-add give the same bits for
+// sums made in float; the portable kernels stay in double (see Kernels::sums_in_float).
 #pragma once
 
 #include <cstddef>
@@ -53,6 +64,9 @@ void similarity_reference(const T* reference, const T* const* lanes, std::size_t
 
 /// Elements that are summed up before the sums are merged; part of the definition of the result.
 inline constexpr std::size_t kSimilarityChunk = std::size_t{1} << 16;
+
+/// Chunks of float with at least so many elements are summed in float first; smaller ones all in double.
+inline constexpr std::size_t kFloatChunk = 24576;
 
 /// One piece of one sample, at most kSimilarityChunk elements, on the caller's thread: `rows` gets
 /// [lanes, kSumFields], `products` the upper triangle of [lanes, lanes]. `similarity` is these pieces, merged in order.

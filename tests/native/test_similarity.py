@@ -14,6 +14,7 @@ from gfpq_inspect.quantize import kernels
 
 INSTRUCTION_SETS = [n for n in ("baseline", "neon", "avx2", "avx512") if n in _native.instruction_sets()]
 DERIVED = ("sum_y", "sum_xy")  # from the other sums, where the two energies are not too far apart
+FLOAT_CHUNK = 24576  # chunks of so many float32 elements are summed in float32 first, within 1e-8
 FIELD = {name: index for index, name in enumerate(kernels.SUM_FIELDS)}
 
 
@@ -75,12 +76,13 @@ def exact_sums(x: NDArray[np.float32], y: NDArray[np.float32]) -> dict[str, tupl
     return sums
 
 
+@pytest.mark.parametrize("size", [FLOAT_CHUNK - 1, 100_003])
 @pytest.mark.parametrize("name", list(hostile_pairs()))
-def test_error_of_every_sum_is_far_below_1e_8(name: str, instruction_set: str) -> None:
-    x, y = hostile_pairs()[name]
+def test_error_of_every_sum_is_below_1e_8(name: str, size: int, instruction_set: str) -> None:
+    x, y = (tensor[:size] for tensor in hostile_pairs()[name])
     row = kernels.similarity(x[None], [y[None]])[0][0, 0]
     for field, (expected, scale) in exact_sums(x, y).items():
-        bound = 1e-9 if field in DERIVED else 1e-12
+        bound = 1e-8 if x.size >= FLOAT_CHUNK else 1e-9 if field in DERIVED else 1e-12
         assert abs(row[FIELD[field]] - expected) <= bound * scale, field
     assert row[FIELD["count"]] == x.size
     assert row[FIELD["max_abs_d"]] == np.max(np.abs(y.astype(np.float64) - x))
@@ -109,9 +111,10 @@ def test_every_length_agrees_with_the_definition(dtype: type, instruction_set: s
         lanes = [(x + rng.standard_normal(x.shape) * 10.0**-k).astype(dtype) for k in range(4)]
         sums, products = kernels.similarity(x, lanes)
         expected_sums, expected_products = kernels.similarity(x, lanes, by_definition=True)
-        np.testing.assert_allclose(sums, expected_sums, rtol=1e-12, atol=1e-12 * size, err_msg=str(size))
+        close = 1e-8 if dtype == np.float32 and size >= FLOAT_CHUNK else 1e-12
+        np.testing.assert_allclose(sums, expected_sums, rtol=close, atol=close * size, err_msg=str(size))
         diagonal = np.sqrt(np.einsum("nii->ni", expected_products))
-        bound = 1e-12 * diagonal[:, :, None] * diagonal[:, None, :]
+        bound = close * diagonal[:, :, None] * diagonal[:, None, :]
         assert np.all(np.abs(products - expected_products) <= bound), size
 
 

@@ -23,6 +23,8 @@ from gfpq_inspect.quantize.kernels import SUM_FIELDS
 
 COLUMN = SUM_FIELDS.index
 ADDED = [COLUMN(f"sum_{name}") for name in ("x", "y", "xx", "yy", "xy", "d", "dd", "abs_d")]
+# Chunks of so many elements are summed in float32, within 1e-8 of the sum of magnitudes (native/src/similarity.hpp).
+FLOAT_CHUNK, FLOAT_BOUND = 24576, 2 * 1e-8
 EXACT = [COLUMN(name) for name in SUM_FIELDS if COLUMN(name) not in ADDED]
 
 
@@ -114,15 +116,31 @@ def assert_equal(one: Measurement, other: Measurement, *, same_order: bool) -> N
         np.testing.assert_array_equal(one.sums, other.sums)
         np.testing.assert_array_equal(one.isolation, other.isolation)
         return
-    energy = np.sqrt(np.abs(other.sums[..., COLUMN("sum_xx")] * other.sums[..., COLUMN("count")]))
+    count = other.sums[..., COLUMN("count")]
+    large = count >= FLOAT_CHUNK
     for column in ADDED:
-        bound = 1e-12 * np.maximum(np.abs(other.sums[..., column]), energy if column < COLUMN("sum_xx") else 0)
+        scale = _magnitude(other.sums, column)
+        bound = np.where(large, FLOAT_BOUND, 1e-12) * scale
         difference = np.abs(one.sums[..., column] - other.sums[..., column])
         found = difference <= bound + 1e-9 * np.abs(other.sums[..., column]) + 1e-300
         assert np.all(found | ~np.isfinite(other.sums[..., column])), SUM_FIELDS[column]
-    np.testing.assert_allclose(cosines(one), cosines(other), rtol=0, atol=1e-12)
+    assert np.all(np.abs(cosines(one) - cosines(other)) <= np.where(large, 2 * FLOAT_BOUND, 1e-12))
     largest = np.abs(other.isolation).max(initial=0.0, axis=-1, keepdims=True)
-    assert np.all(np.abs(one.isolation - other.isolation) <= 1e-9 * largest + 1e-300)
+    assert np.all(np.abs(one.isolation - other.isolation) <= FLOAT_BOUND * largest + 1e-300)
+
+
+def _magnitude(sums: NDArray[np.float64], column: int) -> NDArray[np.float64]:
+    """What the error of a sum is measured by: no less than the sum of the magnitudes of what is added."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        square_x, square_y, square_d = (sums[..., COLUMN(name)] for name in ("sum_xx", "sum_yy", "sum_dd"))
+        bounds = {
+            "sum_x": np.sqrt(square_x * sums[..., COLUMN("count")]),
+            "sum_y": np.sqrt(square_y * sums[..., COLUMN("count")]),
+            "sum_d": np.sqrt(square_d * sums[..., COLUMN("count")]),
+            "sum_xy": np.sqrt(square_x * square_y),
+        }
+        own = np.abs(sums[..., column])
+        return np.maximum(own, bounds.get(SUM_FIELDS[column], own))
 
 
 def cosines(measurement: Measurement) -> NDArray[np.float64]:
