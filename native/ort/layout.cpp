@@ -8,8 +8,10 @@
 namespace gfpq::ort {
 namespace {
 
-// Four lanes of so many elements, with what is made of them, stay in the second cache from one stage to the next.
+// What is not summed goes in pieces that stay in the cache with what is made of them. Sums of blocked tensors want pieces
+// of at least kFloatChunk, and no longer ones: several lanes should stay in the second cache from one stage to the next.
 constexpr std::size_t kShortPiece = std::size_t{1} << 13;
+constexpr std::size_t kBlockedPiece = 2 * kFloatChunk + 1024;  // two pieces of what is longer are no shorter than that
 
 }  // namespace
 
@@ -23,17 +25,18 @@ std::size_t Layout::plain_place(std::size_t at) const noexcept {
 
 std::vector<Piece> Layout::pieces(bool summed) const {
     std::vector<Piece> all;
-    const std::size_t longest = block == 0 && summed ? kSimilarityChunk : kShortPiece;
+    const std::size_t most = !summed ? kShortPiece : block == 0 ? kSimilarityChunk : kBlockedPiece;
     for (std::size_t image = 0; image < (block == 0 ? 1 : images); ++image) {
         const std::size_t first = image * image_size();
         const std::size_t full = block == 0 ? size : channels / block * block * plane;
+        const std::size_t longest = similarity_chunk_length(full, most);
         for (std::size_t at = 0; at < full; at += longest) {
             const std::size_t end = std::min(full, at + longest);
             all.push_back({first + at, first + end, 0, end - at});
         }
         const std::size_t live = block == 0 ? 0 : channels % block;
         if (live == 0) continue;
-        const std::size_t places = longest / block;
+        const std::size_t places = similarity_chunk_length(plane * block, most) / block;
         for (std::size_t at = 0; at < plane; at += places) {
             const std::size_t end = std::min(plane, at + places);
             all.push_back({first + full + at * block, first + full + end * block, live, (end - at) * live});

@@ -32,7 +32,7 @@ struct Layout {
     std::size_t plain_place(std::size_t at) const noexcept;
 
     /// All of a sample, in order. A plain one that is `summed` goes in the chunks that define the sums of similarity; a
-    /// blocked one is summed in another order anyway, so its pieces are as short as the caches like.
+    /// blocked one is summed in another order anyway, so its pieces are shorter, as the caches like.
     std::vector<Piece> pieces(bool summed) const;
 };
 

@@ -10,8 +10,6 @@
 namespace gfpq {
 namespace {
 
-constexpr std::size_t kChunk = kSimilarityChunk;
-
 // Below this, waking a thread costs more than it brings.
 constexpr std::size_t kParallelBytes = std::size_t{1} << 18;
 
@@ -94,7 +92,8 @@ void similarity_reference(const T* reference, const T* const* lanes, std::size_t
 template <class T>
 bool similarity(const T* reference, const T* const* lanes, std::size_t lane_count, std::size_t samples,
                 std::size_t size, double* sums, double* products) noexcept {
-    const std::size_t chunks = size == 0 ? 1 : (size + kChunk - 1) / kChunk;
+    const std::size_t length = similarity_chunk_length(size);
+    const std::size_t chunks = size == 0 ? 1 : (size + length - 1) / length;
     const std::size_t square = lane_count * lane_count;
     const std::size_t width = lane_count * kSumFields + square;
     const std::unique_ptr<double[]> partial(new (std::nothrow) double[samples * chunks * width]);
@@ -102,8 +101,8 @@ bool similarity(const T* reference, const T* const* lanes, std::size_t lane_coun
 
     auto task = [&](std::size_t index) {
         const std::size_t sample = index / chunks;
-        const std::size_t begin = index % chunks * kChunk;
-        const std::size_t end = size - begin < kChunk ? size : begin + kChunk;
+        const std::size_t begin = index % chunks * length;
+        const std::size_t end = size - begin < length ? size : begin + length;
         double* rows = partial.get() + index * width;
         const T* shifted[kMostLanes];
         for (std::size_t k = 0; k < lane_count; ++k) shifted[k] = lanes[k] + sample * size;
@@ -123,7 +122,7 @@ bool similarity(const T* reference, const T* const* lanes, std::size_t lane_coun
         for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
             const double* part = partial.get() + (sample * chunks + chunk) * width;
             for (std::size_t k = 0; k < lane_count; ++k)
-                merge_sums(rows + k * kSumFields, part + k * kSumFields, chunk * kChunk);
+                merge_sums(rows + k * kSumFields, part + k * kSumFields, chunk * length);
             for (std::size_t i = 0; i < square; ++i) table[i] += part[lane_count * kSumFields + i];
         }
         mirror(table, lane_count);

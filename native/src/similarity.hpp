@@ -62,11 +62,21 @@ template <class T>
 void similarity_reference(const T* reference, const T* const* lanes, std::size_t lane_count, std::size_t samples,
                           std::size_t size, double* sums, double* products) noexcept;
 
-/// Elements that are summed up before the sums are merged; part of the definition of the result.
+/// The most elements that are summed up before the sums are merged.
 inline constexpr std::size_t kSimilarityChunk = std::size_t{1} << 16;
 
 /// Chunks of float with at least so many elements are summed in float first; smaller ones all in double.
 inline constexpr std::size_t kFloatChunk = 24576;
+
+/// Length of the chunks of a sample of `size` elements, the last of which may be shorter: as few as go, of at most `longest`
+/// elements, and about equally long, so that none is too short to be summed in float where there are several. With the
+/// longest that there are, part of the definition of the result.
+constexpr std::size_t similarity_chunk_length(std::size_t size, std::size_t longest = kSimilarityChunk) noexcept {
+    constexpr std::size_t step = 512;  // whole tiles
+    const std::size_t chunks = size <= longest ? 1 : (size + longest - 1) / longest;
+    const std::size_t length = (size + chunks - 1) / chunks;
+    return (length + step - 1) / step * step;
+}
 
 /// One piece of one sample, at most kSimilarityChunk elements, on the caller's thread: `rows` gets
 /// [lanes, kSumFields], `products` the upper triangle of [lanes, lanes]. `similarity` is these pieces, merged in order.
