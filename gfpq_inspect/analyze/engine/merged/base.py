@@ -31,7 +31,9 @@ _LAYOUT = ("ReorderInput", "ReorderOutput")
 
 # Functions of one element that ONNX Runtime would leave the blocked layout for: they are shown to it as one that it
 # keeps there. All are finite at zero, so that the padding stays harmless.
-_ELEMENTWISE = frozenset({"Abs", "Clip", "Elu", "HardSigmoid", "HardSwish", "Neg", "Selu", "Softplus", "Softsign"})
+_ELEMENTWISE = frozenset(
+    {"Abs", "Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Neg", "Selu", "Softplus", "Softsign"}
+)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
 from gfpq_inspect.analyze.engine.merged.segments import Segment
 from gfpq_inspect.analyze.engine.merged.shared import Shared, shared_of
 from gfpq_inspect.analyze.engine.merged.trust import first_difference
-from gfpq_inspect.analyze.engine.merged.weave import Ground, Weaver
+from gfpq_inspect.analyze.engine.merged.weave import Weaver
 from gfpq_inspect.analyze.engine.merged.weights import LaneWeights
+from gfpq_inspect.analyze.engine.merged.woven import Ground
 from gfpq_inspect.analyze.engine.plan import Value
 from gfpq_inspect.analyze.engine.rows import Measurer
 from gfpq_inspect.analyze.engine.steps import Step

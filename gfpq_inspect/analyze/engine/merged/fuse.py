@@ -16,7 +16,7 @@ import onnx
 
 from gfpq_inspect.analyze.engine.handed_over import BLOCKED_DOMAIN
 from gfpq_inspect.analyze.engine.merged.taps import Earlier, Read, Tap
-from gfpq_inspect.analyze.engine.merged.weave import Node, Woven
+from gfpq_inspect.analyze.engine.merged.woven import Node, Woven
 
 _LIMIT = float(np.finfo(np.float32).max)
 

@@ -23,7 +23,7 @@ from gfpq_inspect.analyze.engine.merged.looks import SampleLooks
 from gfpq_inspect.analyze.engine.merged.operators import RUN_INPUT, TAP_DOMAIN, exact_transforms, operator_options
 from gfpq_inspect.analyze.engine.merged.refusal import NotMerged
 from gfpq_inspect.analyze.engine.merged.taps import Tap
-from gfpq_inspect.analyze.engine.merged.weave import Node, Woven
+from gfpq_inspect.analyze.engine.merged.woven import Node, Woven
 from gfpq_inspect.analyze.engine.plan import Value
 from gfpq_inspect.analyze.lanes import Side
 from gfpq_inspect.quantize.kernels import SUM_FIELDS

@@ -13,8 +13,9 @@ from gfpq_inspect.analyze.engine.handed_over import BLOCKED_DOMAIN
 from gfpq_inspect.analyze.engine.merged.refusal import LayerKey, NotMerged
 from gfpq_inspect.analyze.engine.merged.segments import Segment
 from gfpq_inspect.analyze.engine.merged.taps import Symbol
-from gfpq_inspect.analyze.engine.merged.weave import Brought, Ground, Node, Weaver, Woven
+from gfpq_inspect.analyze.engine.merged.weave import Weaver
 from gfpq_inspect.analyze.engine.merged.weights import LaneWeights
+from gfpq_inspect.analyze.engine.merged.woven import Brought, Ground, Node, Woven
 from gfpq_inspect.analyze.engine.plan import Action, Value
 from gfpq_inspect.analyze.lanes import Lane, Side
 
