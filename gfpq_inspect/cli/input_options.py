@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from gfpq_inspect.errors import UsageError
+
+if TYPE_CHECKING:
+    from gfpq_inspect.inputs.options import InputOptions
 
 Inputs: TypeAlias = Annotated[
     list[str] | None,
@@ -38,6 +42,57 @@ Samples: TypeAlias = Annotated[
     int | None, typer.Option(help="Use the first so many samples; how many to make of noise (8).")
 ]
 Seed: TypeAlias = Annotated[int, typer.Option(help="Of the noise.")]
+
+
+@dataclass(frozen=True)
+class FeedArguments:
+    """What a network is fed, and what is done to it first: a group of options.
+
+    Attributes:
+        inputs: `--input`.
+        nnie_cfg: `--nnie-cfg`.
+        mean: `--mean`.
+        scale: `--scale`.
+        channel_order: `--channel-order`.
+        layout: `--layout`.
+        resize: `--resize`.
+        frame_size: `--frame-size`.
+        samples: `--samples`.
+    """
+
+    inputs: Inputs = None
+    nnie_cfg: NnieConfiguration = None
+    mean: Mean = None
+    scale: Scale = None
+    channel_order: ChannelOrder = None
+    layout: Layout = None
+    resize: Resize = None
+    frame_size: FrameSize = None
+    samples: Samples = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where samples come from.
+
+        Raises:
+            UsageError: Both `--input` and `--nnie-cfg` are given.
+        """
+        return all_inputs(self.inputs, self.nnie_cfg)
+
+    def preprocessing(self, seed: int) -> InputOptions:
+        """What is done to samples; `seed` is that of synthetic input."""
+        from gfpq_inspect.inputs.options import InputOptions
+
+        return InputOptions(
+            mean=self.mean,
+            scale=self.scale,
+            channel_order=self.channel_order,
+            layout=self.layout,
+            resize=self.resize,
+            frame_size=self.frame_size,
+            samples=self.samples,
+            seed=seed,
+        )
 
 
 def all_inputs(inputs: list[str] | None, nnie_cfg: Path | None) -> tuple[str, ...]:

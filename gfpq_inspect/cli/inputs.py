@@ -7,20 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfpq_inspect.cli.input_options import (
-    ChannelOrder,
-    FrameSize,
-    Inputs,
-    Layout,
-    Mean,
-    NnieConfiguration,
-    Resize,
-    Samples,
-    Scale,
-    Seed,
-    all_inputs,
-)
+from gfpq_inspect.cli.input_options import FeedArguments, Seed
 from gfpq_inspect.cli.network_options import AllowMissing, AllowUnknownFields, InputShapes, input_shapes, open_files
+from gfpq_inspect.cli.option_groups import with_option_groups
 from gfpq_inspect.files import check_writable, write_atomically
 from gfpq_inspect.text import visible
 
@@ -34,20 +23,13 @@ if TYPE_CHECKING:
 _SHOWN_CHANNELS = 16
 
 
+@with_option_groups
 def inputs(
     net: Annotated[Path, typer.Argument(metavar="NET", help="A prototxt, a caffemodel or an ONNX model.")],
     weights: Annotated[Path | None, typer.Argument(metavar="[WEIGHTS]", help="The weights of a Caffe network.")] = None,
     *,
+    feed: FeedArguments,
     input_shape: InputShapes = None,
-    given: Inputs = None,
-    nnie_cfg: NnieConfiguration = None,
-    mean: Mean = None,
-    scale: Scale = None,
-    channel_order: ChannelOrder = None,
-    layout: Layout = None,
-    resize: Resize = None,
-    frame_size: FrameSize = None,
-    samples: Samples = None,
     seed: Seed = 0,
     sheet: Annotated[
         Path | None, typer.Option(help="Write a contact sheet (PNG) of the pictures as the network sees them.")
@@ -61,7 +43,6 @@ def inputs(
     Example: gfpq-inspect inputs net.prototxt --input 'photographs/*.jpg' --mean 104,117,123 --sheet sheet.png
     """
     from gfpq_inspect.inputs.opening import open_inputs
-    from gfpq_inspect.inputs.options import InputOptions
     from gfpq_inspect.inputs.transform import with_prototxt_defaults
     from gfpq_inspect.report.terminal import make_console
 
@@ -79,19 +60,10 @@ def inputs(
         shapes_only=True,
     )
     model = network.build(input_shapes(input_shape, network))
-    options = InputOptions(
-        mean=mean,
-        scale=scale,
-        channel_order=channel_order,
-        layout=layout,
-        resize=resize,
-        frame_size=frame_size,
-        samples=samples,
-        seed=seed,
-    )
+    options = feed.preprocessing(seed)
     structure = model.origin.structure_file if model.origin.framework == "caffe" else None
     options = with_prototxt_defaults(options, Path(structure) if structure else None)
-    source = open_inputs(all_inputs(given, nnie_cfg), model.inputs, options, batchable=model.batchable)
+    source = open_inputs(feed.sources, model.inputs, options, batchable=model.batchable)
     statistics, sheets = _read(source, pictures=sheet is not None)
     console = make_console()
     _print_source(source, console)

@@ -9,21 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfpq_inspect.cli.input_options import (
-    ChannelOrder,
-    FrameSize,
-    Inputs,
-    Layout,
-    Mean,
-    NnieConfiguration,
-    Resize,
-    Samples,
-    Scale,
-    Seed,
-    all_inputs,
-)
+from gfpq_inspect.cli.input_options import FeedArguments, Seed
 from gfpq_inspect.cli.main import EXIT_GATE_FAILED, EXIT_PASS
 from gfpq_inspect.cli.network_options import AllowMissing, AllowUnknownFields, InputShapes
+from gfpq_inspect.cli.option_groups import with_option_groups
 from gfpq_inspect.cli.progress import shown_progress
 from gfpq_inspect.errors import UsageError
 from gfpq_inspect.files import check_writable, write_atomically
@@ -33,23 +22,16 @@ if TYPE_CHECKING:
     from gfpq_inspect.analyze.remedies.search import Remedy
 
 
+@with_option_groups
 def remedy(
     network: Annotated[Path, typer.Argument(metavar="FLOAT", help="The float network: .caffemodel, .h5 or .onnx.")],
     *,
+    feed: FeedArguments,
     prototxt: Annotated[Path | None, typer.Option(help="Its structure; otherwise looked for beside it.")] = None,
     input_shape: InputShapes = None,
     allow_missing: AllowMissing = False,
     allow_unknown_fields: AllowUnknownFields = False,
     fold: Annotated[bool, typer.Option("--fold", help="Fold BatchNorm, Scale and Bias first.")] = False,
-    inputs: Inputs = None,
-    nnie_cfg: NnieConfiguration = None,
-    mean: Mean = None,
-    scale: Scale = None,
-    channel_order: ChannelOrder = None,
-    layout: Layout = None,
-    resize: Resize = None,
-    frame_size: FrameSize = None,
-    samples: Samples = None,
     seed: Seed = 0,
     bits: Annotated[int, typer.Option(help="8 or 16: width of the layers that no remedy touches.")] = 8,
     target: Annotated[float, typer.Option(help="Cosine that every network output should reach.")] = 0.98,
@@ -83,7 +65,7 @@ def remedy(
     from gfpq_inspect.analyze.remedies.plan import with_hp_names
     from gfpq_inspect.analyze.remedies.trial import Bench
     from gfpq_inspect.analyze.session import compare_networks
-    from gfpq_inspect.inputs.options import InputOptions, parse_input_shapes
+    from gfpq_inspect.inputs.options import parse_input_shapes
 
     if bits not in (8, 16):
         raise UsageError(f"GFPQ has 8 and 16 bits, not {bits}; give 8 or 16.")
@@ -97,17 +79,8 @@ def remedy(
             first=network,
             first_structure=prototxt,
             input_shapes=parse_input_shapes(input_shape or ()),
-            inputs=all_inputs(inputs, nnie_cfg),
-            preprocessing=InputOptions(
-                mean=mean,
-                scale=scale,
-                channel_order=channel_order,
-                layout=layout,
-                resize=resize,
-                frame_size=frame_size,
-                samples=samples,
-                seed=seed,
-            ),
+            inputs=feed.sources,
+            preprocessing=feed.preprocessing(seed),
             bits=bits,
             fold=fold,
             workers=workers,

@@ -9,20 +9,10 @@ import typer
 
 from gfpq_inspect.cli.comparison_options import command_line
 from gfpq_inspect.cli.fold import FILES, FORCE, OUTPUT, split_files
-from gfpq_inspect.cli.input_options import (
-    ChannelOrder,
-    FrameSize,
-    Inputs,
-    Layout,
-    Mean,
-    NnieConfiguration,
-    Resize,
-    Samples,
-    Scale,
-    all_inputs,
-)
+from gfpq_inspect.cli.input_options import FeedArguments
 from gfpq_inspect.cli.main import EXIT_GATE_FAILED, EXIT_PASS
 from gfpq_inspect.cli.network_options import AllowUnknownFields, InputShapes
+from gfpq_inspect.cli.option_groups import with_option_groups
 from gfpq_inspect.cli.progress import shown_progress
 from gfpq_inspect.errors import MissingExtraError, UsageError
 from gfpq_inspect.text import visible
@@ -35,19 +25,12 @@ CHECKPOINT_SUFFIX = ".checkpoint"
 REPORT_SUFFIXES = (".json", ".html")
 
 
+@with_option_groups
 def tune(
     files: FILES,
     *,
+    feed: FeedArguments,
     output: OUTPUT = None,
-    inputs: Inputs = None,
-    nnie_cfg: NnieConfiguration = None,
-    mean: Mean = None,
-    scale: Scale = None,
-    channel_order: ChannelOrder = None,
-    layout: Layout = None,
-    resize: Resize = None,
-    frame_size: FrameSize = None,
-    samples: Samples = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -106,7 +89,7 @@ def tune(
     """
     _need_torch()
     from gfpq_inspect.analyze.prepare import ComparisonOptions, prepare
-    from gfpq_inspect.inputs.options import InputOptions, parse_input_shapes, resolve_input_shapes
+    from gfpq_inspect.inputs.options import parse_input_shapes, resolve_input_shapes
     from gfpq_inspect.tune.networks import open_files
     from gfpq_inspect.tune.recover.run import TuneRequest, tune_network
     from gfpq_inspect.tune.recover.training import TuneSettings
@@ -129,17 +112,8 @@ def tune(
             first=_weights_of(opened),
             first_structure=_structure_of(opened),
             input_shapes=parse_input_shapes(input_shape or ()),
-            inputs=all_inputs(inputs, nnie_cfg),
-            preprocessing=InputOptions(
-                mean=mean,
-                scale=scale,
-                channel_order=channel_order,
-                layout=layout,
-                resize=resize,
-                frame_size=frame_size,
-                samples=samples,
-                seed=seed,
-            ),
+            inputs=feed.sources,
+            preprocessing=feed.preprocessing(seed),
             bits=bits,
             labels=labels,
             allow_unknown_fields=allow_unknown_fields,
