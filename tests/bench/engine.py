@@ -115,7 +115,7 @@ def measure(
         reach: The goal; by default that of shapes.
     """
     started = time.perf_counter()
-    model = read_onnx(network).build() if isinstance(network, Path) else network
+    model = read_onnx(network, weights_stay=True).build() if isinstance(network, Path) else network
     experiment = experiment_of(model, isolate=isolate)
     engine = engine_for(experiment)
     if isinstance(engine, MergedEngine) and histograms:
