@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from gfpq_inspect import __version__
@@ -27,12 +27,13 @@ from gfpq_inspect.analyze.lane_cache import CacheFolder, LaneCache, lane_cache, 
 from gfpq_inspect.analyze.lanes import Side, comparisons_for, lanes_for, second_alone, second_as_it_is
 from gfpq_inspect.analyze.memory import fitting, give_back
 from gfpq_inspect.analyze.passes import Passes
+from gfpq_inspect.analyze.phases import NO_CAUSES, Causes, Judged, Setup
 from gfpq_inspect.analyze.points import has_quant_layers, points_of, runs_as_it_is
 from gfpq_inspect.analyze.progress import Progress, Silence
 from gfpq_inspect.analyze.propagation import OriginVotes, multiply_adds_of_probes, propagation
 from gfpq_inspect.analyze.record import Clock, model_facts, versions
 from gfpq_inspect.analyze.request import ComparisonRequest, check_request, format_of
-from gfpq_inspect.analyze.result import Coefficient, Comparison, Finding, Judgement, LayerRow, Result, Run, Task
+from gfpq_inspect.analyze.result import Coefficient, Comparison, LayerRow, Result, Run
 from gfpq_inspect.analyze.rows import TableRow, table_rows
 from gfpq_inspect.analyze.run_key import run_key
 from gfpq_inspect.analyze.task_meter import TaskMeter, TaskPlan, judgement_with_task
@@ -40,7 +41,7 @@ from gfpq_inspect.analyze.verdict import judge_rows, judgement_of, rules_for, st
 from gfpq_inspect.analyze.weights import WeightTable
 from gfpq_inspect.analyze.workers import one_thread_a_worker
 from gfpq_inspect.inputs.source import SampleSource
-from gfpq_inspect.models.pair import Pairing, pair_inputs
+from gfpq_inspect.models.pair import pair_inputs
 from gfpq_inspect.models.pair_quantized import pair_models
 from gfpq_inspect.quantize import Gfpq
 
@@ -72,45 +73,6 @@ def compare_networks(
         KeyboardInterrupt: Interrupted before a single sample was measured.
     """
     return _Session(request, progress or Silence(), look).run()
-
-
-@dataclass(frozen=True)
-class _Setup:
-    """What is made before anything is measured."""
-
-    pairing: Pairing | None
-    table: tuple[TableRow, ...]
-    experiment: Experiment
-    engine: LayeredEngine
-    cache: LaneCache | None
-    feeder: Feeder
-    facts: Facts
-    task: TaskMeter
-    batch: int
-    workers: int
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What follows from what was measured."""
-
-    rows: list[LayerRow]
-    coefficients: list[Coefficient]
-    judgement: Judgement
-    task: Task | None
-    details: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Causes:
-    """What the checks found, and the evidence of layers."""
-
-    findings: tuple[Finding, ...]
-    layers: Mapping[str, Mapping[str, Any]]
-    evidence_samples: int
-
-
-_NO_CAUSES = _Causes((), {}, 0)
 
 
 class _Session:
@@ -165,7 +127,7 @@ class _Session:
                 self._progress.note(self._cost_text())
             with self._clock.phase("measure"):
                 partial = passes.measure(collected, self._custom, calibrated)
-        found, whole = _NO_CAUSES, False
+        found, whole = NO_CAUSES, False
         try:
             with self._clock.phase("judge"), interrupts_held():
                 judged = self._judged(setup, collected, calibrated, partial=partial)
@@ -193,7 +155,7 @@ class _Session:
             details=details,
         )
 
-    def _judged(self, setup: _Setup, collected: Collected, calibrated: Calibrated, *, partial: bool) -> _Judged:
+    def _judged(self, setup: Setup, collected: Collected, calibrated: Calibrated, *, partial: bool) -> Judged:
         """From sums to scores, verdicts and coefficients."""
         table, experiment, identities = setup.table, setup.experiment, self._request.source.identities
         rows = judge_rows(layer_rows(table, collected, setup.facts, identities), self._rules)
@@ -202,11 +164,11 @@ class _Session:
         coefficients += weight_coefficients(self._models, experiment.weights)
         task = setup.task.result(self._rules.comparison.lane)
         judgement = judgement_with_task(judgement_of(rows, self._rules, partial=partial), task)
-        return _Judged(rows, coefficients, judgement, task, self._details(setup, collected))
+        return Judged(rows, coefficients, judgement, task, self._details(setup, collected))
 
     def _causes(
-        self, setup: _Setup, judged: _Judged, collected: Collected, calibrated: Calibrated, looker: Looker | None
-    ) -> _Causes:
+        self, setup: Setup, judged: Judged, collected: Collected, calibrated: Calibrated, looker: Looker | None
+    ) -> Causes:
         """The evidence of some of the samples, from another pass where there is none yet, and what all checks say."""
         evidence = None if looker is None else looker.result()
         evidence = self._evidence(setup, calibrated.deltas) if evidence is None else evidence
@@ -215,10 +177,10 @@ class _Session:
         findings = diagnose(case, self._progress)
         if self._look is not None:
             self._look(case)
-        return _Causes(findings, layer_details(case, self._request.source.identities), case.evidence.samples)
+        return Causes(findings, layer_details(case, self._request.source.identities), case.evidence.samples)
 
     def _case(
-        self, setup: _Setup, rows: list[LayerRow], coefficients: list[Coefficient], evidence: ChannelEvidence
+        self, setup: Setup, rows: list[LayerRow], coefficients: list[Coefficient], evidence: ChannelEvidence
     ) -> Case:
         """All that the checks look at."""
         request = self._request
@@ -239,19 +201,19 @@ class _Session:
             dump=request.dump,
         )
 
-    def _evidence(self, setup: _Setup, deltas: list[Any] | None) -> ChannelEvidence:
+    def _evidence(self, setup: Setup, deltas: list[Any] | None) -> ChannelEvidence:
         """Another pass over some of the samples."""
         engine, request = setup.engine, self._request
         if setup.engine.experiment is not setup.experiment:  # lanes that the cache spared show their channels here
             engine = engine_for(setup.experiment, request.device, request.engine)
         return gather_evidence(engine, setup.feeder, self._budget(setup), deltas=deltas, workers=setup.workers)
 
-    def _budget(self, setup: _Setup) -> Budget:
+    def _budget(self, setup: Setup) -> Budget:
         """Who looks at the histograms themselves wants them whole."""
         count = self._request.source.count
         return budget_for(setup.experiment, setup.facts, count, every_tile=self._look is not None)
 
-    def _prepare(self) -> _Setup:
+    def _prepare(self) -> Setup:
         request = self._request
         pairing = self._pairing
         dump = request.dump
@@ -266,7 +228,7 @@ class _Session:
         facts = engine.trial(first_sample(feeder).feeds, 1)
         task = self._task_meter(table, facts)
         size, workers = self._batch_size(engine, feeder, facts)
-        return _Setup(pairing, table, experiment, engine, cache, feeder, facts, task, size, workers)
+        return Setup(pairing, table, experiment, engine, cache, feeder, facts, task, size, workers)
 
     def _input_names(self) -> dict[Side, dict[str, str]]:
         first = self._request.first
@@ -307,7 +269,7 @@ class _Session:
     def _second_quantizes_itself(self) -> bool:
         return Side.SECOND in self._models and self._models[Side.SECOND].quantizes_itself
 
-    def _passes(self, setup: _Setup) -> Passes:
+    def _passes(self, setup: Setup) -> Passes:
         request = self._request
         checkpoint = None
         if request.checkpoint is not None:
@@ -366,7 +328,7 @@ class _Session:
             self._progress.advance(batch.samples, source.identities[batch.first])
         return digest
 
-    def _collected(self, setup: _Setup) -> Collected:
+    def _collected(self, setup: Setup) -> Collected:
         """Nothing seen yet."""
         return Collected.empty(setup.experiment, setup.task, self._origin_votes(setup) if self._quantized else None)
 
@@ -382,14 +344,14 @@ class _Session:
         name = "tuned" if tuned and judged.kind in ("total", "drift") else judged.name
         return next(entry for entry in self._comparisons if entry.name == name)
 
-    def _origin_votes(self, setup: _Setup) -> OriginVotes:
+    def _origin_votes(self, setup: Setup) -> OriginVotes:
         comparison = self._votes_comparison()
         lanes = (comparison.reference, comparison.lane)
         sides = [setup.experiment.lane(lane).side for lane in lanes]
         column = self._comparisons.index(comparison)
         return OriginVotes(setup.table, column, self._rules.threshold, setup.facts, sides)
 
-    def _details(self, setup: _Setup, collected: Collected) -> dict[str, Any]:
+    def _details(self, setup: Setup, collected: Collected) -> dict[str, Any]:
         details: dict[str, Any] = {}
         if self._isolate:
             split = propagation(setup.table, self._comparisons, collected.pool.sums)
@@ -406,7 +368,7 @@ class _Session:
             return f"Each quantized layer also runs by itself, to tell its own error from what arrived: {cost} more."
         return f"Local errors are left out, they would take {cost} more; --isolate asks for them."
 
-    def _record(self, setup: _Setup, samples: int, calibrated: Calibrated, passes: Passes) -> Run:
+    def _record(self, setup: Setup, samples: int, calibrated: Calibrated, passes: Passes) -> Run:
         request = self._request
         notes = list(setup.pairing.notes) if setup.pairing is not None else []
         notes += request.dump.notes if request.dump is not None else ()
