@@ -157,9 +157,11 @@ class RowMeasurer:
         index, row, group, members = place.index, place.row, place.group, place.members
         reference = _tensor(live, group.reference, row)
         tensors = [_tensor(live, group.lanes[member], row) for member in members]
+        value = (group.reference.side, row.values[group.reference.side])
+        counted = 1 if value in self._constants else samples
         scored = []
         for member, tensor in zip(members, tensors, strict=True):
-            problem = self._problem(reference, tensor)
+            problem = self._problem(reference, tensor, counted)
             if problem is None:
                 scored.append((member, tensor))
                 continue
@@ -168,8 +170,6 @@ class RowMeasurer:
                 self._count_equal(index, group.columns[member], reference, tensor, into)
         if not scored:
             return
-        value = (group.reference.side, row.values[group.reference.side])
-        counted = 1 if value in self._constants else samples
         # Lanes that do not differ here share one array, and a shared array is read once.
         unique = list({id(tensor): tensor for _, tensor in scored}.values())
         position = {id(tensor): place for place, tensor in enumerate(unique)}
@@ -190,8 +190,8 @@ class RowMeasurer:
         target.put(sums, products, into)
 
     @staticmethod
-    def _problem(reference: object, tensor: object) -> RowProblem | None:
-        return problem_of(reference, tensor)
+    def _problem(reference: object, tensor: object, samples: int) -> RowProblem | None:
+        return problem_of(reference, tensor, samples)
 
     def _similarity(self, reference: Array, tensors: Sequence[Array], samples: int) -> tuple[Any, Any]:
         """Sums and products of `kernels.similarity`, of floating-point tensors of one shape."""
@@ -221,19 +221,21 @@ def _tensor(live: LiveTensors, lane: Lane, row: Row) -> Array:
     return live[lane.name][lane.side, row.values[lane.side]]
 
 
-def problem_of(reference: object, tensor: object) -> RowProblem | None:
-    """Why two values cannot be scored, or None."""
+def problem_of(reference: object, tensor: object, samples: int) -> RowProblem | None:
+    """Why two values cannot be scored, or None. Shapes are told as those of one of the stacked samples."""
     if not isinstance(reference, np.ndarray) or not isinstance(tensor, np.ndarray):
         return RowProblem(RowState.NOT_TENSOR, "the value is a sequence or map, not a tensor")
     if reference.shape != tensor.shape:
         return RowProblem(
             RowState.SHAPE_MISMATCH,
-            f"shape {_shape_text(tensor.shape)} against {_shape_text(reference.shape)} of the reference",
+            f"shape {_shape_text(tensor.shape, samples)} against {_shape_text(reference.shape, samples)} of the reference",
         )
     if not is_floating(reference) or not is_floating(tensor):
         return RowProblem(RowState.NOT_FLOAT, f"{reference.dtype} against {tensor.dtype}")
     return None
 
 
-def _shape_text(shape: tuple[int, ...]) -> str:
+def _shape_text(shape: tuple[int, ...], samples: int) -> str:
+    if shape and shape[0] % samples == 0:
+        shape = (shape[0] // samples, *shape[1:])
     return "x".join(map(str, shape)) or "scalar"

@@ -111,12 +111,12 @@ class TorchRowMeasurer(RowMeasurer):
         return PendingMeasurement(**vars(super().empty(samples)))
 
     @staticmethod
-    def _problem(reference: object, tensor: object) -> RowProblem | None:
+    def _problem(reference: object, tensor: object, samples: int) -> RowProblem | None:
         if not isinstance(reference, torch.Tensor) or not isinstance(tensor, torch.Tensor):
-            return problem_of(on_host(reference), on_host(tensor))
+            return problem_of(on_host(reference), on_host(tensor), samples)
         if is_floating(reference) and is_floating(tensor) and reference.shape == tensor.shape:
             return None
-        return problem_of(on_host(reference), on_host(tensor))
+        return problem_of(on_host(reference), on_host(tensor), samples)
 
     def _similarity(self, reference: Any, tensors: Sequence[Any], samples: int) -> tuple[Any, Any]:
         values = [self._device.take(value) for value in (reference, *tensors)]
