@@ -226,10 +226,8 @@ def problem_of(reference: object, tensor: object, samples: int) -> RowProblem | 
     if not isinstance(reference, np.ndarray) or not isinstance(tensor, np.ndarray):
         return RowProblem(RowState.NOT_TENSOR, "the value is a sequence or map, not a tensor")
     if reference.shape != tensor.shape:
-        return RowProblem(
-            RowState.SHAPE_MISMATCH,
-            f"shape {_shape_text(tensor.shape, samples)} against {_shape_text(reference.shape, samples)} of the reference",
-        )
+        one, other = (_shape_text(value.shape, samples) for value in (tensor, reference))
+        return RowProblem(RowState.SHAPE_MISMATCH, f"shape {one} against {other} of the reference")
     if not is_floating(reference) or not is_floating(tensor):
         return RowProblem(RowState.NOT_FLOAT, f"{reference.dtype} against {tensor.dtype}")
     return None
