@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.errors import MissingExtraError, QuantizationError
+from gfpq_inspect.quantize.cuda_launch import Launch, overlapping
 from gfpq_inspect.quantize.formats import gfpq_of
 from gfpq_inspect.quantize.installed import SIMILARITY_FILES, kernel_source
 from gfpq_inspect.quantize.kernels import MOST_LANES, SUM_FIELDS
@@ -26,10 +27,9 @@ BLOCK = 512
 UNROLL = 4
 """16-byte vectors that a thread has under way at a time."""
 
-_JOIN_BLOCK = 32  # threads that join the chunks of a column
-_CHUNKS_AT_ONCE = 132
-_SMALLEST_CHUNK, _LARGEST_CHUNK = 1 << 12, 1 << 19
-_CHUNK_STEP = 1 << 7
+_JOIN_BLOCK = 32  # threads that join the shares of a column
+_BLOCKS_AT_ONCE = 132
+_SMALLEST_SHARE, _LARGEST_SHARE = 1 << 12, 1 << 19
 _MOST_SAMPLES = 65535  # of one launch
 _STATE_BYTES = 32
 _REPORT = struct.Struct("<dQQii")
@@ -186,8 +186,7 @@ def similarity(reference: CupyArray, lanes: Sequence[CupyArray]) -> tuple[CupyAr
         raise ValueError("every lane must have the shape and type of the reference")
     samples, count = reference.shape[0], len(lanes)
     size = math.prod(reference.shape[1:])
-    chunk, block = similarity_chunk(size), similarity_block(count, reference.dtype.name)
-    chunks = max(1, -(-size // chunk))
+    blocks, block = similarity_blocks(size), similarity_block(count, reference.dtype.name)
     width = count * len(SUM_FIELDS) + count * count
     empty = cupy().empty
     sums, products = empty((samples, count, len(SUM_FIELDS))), empty((samples, count, count))
@@ -196,27 +195,27 @@ def similarity(reference: CupyArray, lanes: Sequence[CupyArray]) -> tuple[CupyAr
     for first in range(0, samples, _MOST_SAMPLES):
         part = slice(first, min(samples, first + _MOST_SAMPLES))
         number = part.stop - part.start
-        partial = empty((number, width, chunks))
+        partial = empty((number, width, blocks))
         # Slicing costs as much as a launch.
         pieces = arrays if whole else tuple(array[part] for array in arrays)
         results = (sums, products) if whole else (sums[part], products[part])
-        add((chunks, number), (block,), (*pieces, np.uint64(size), np.uint64(chunk), partial))
-        join((width, number), (_JOIN_BLOCK,), (partial, np.uint64(chunks), *results))
+        add((blocks, number), (block,), (*pieces, np.uint64(size), partial))
+        join((width, number), (_JOIN_BLOCK,), (partial, np.uint64(blocks), *results))
     return sums, products
 
 
-def similarity_chunk(size: int) -> int:
-    """Elements that a block of the similarity kernel sums up; part of the definition of the result.
+def similarity_blocks(size: int) -> int:
+    """Blocks of the similarity kernel that share a sample; part of the definition of the result.
 
-    Blocks of a sample that is large enough occupy a GPU of 132 multiprocessors a whole number of times: what a block
-    costs beside reading is paid rarely, and no block runs with the rest of the GPU idle. The GPU at hand is not asked,
-    so that every GPU gives the same sums.
+    A sample that is large enough occupies a GPU of 132 multiprocessors a whole number of times: what a block costs
+    beside reading is paid rarely, and no block runs with the rest of the GPU idle. The GPU at hand is not asked, so
+    that every GPU gives the same sums.
 
     Args:
         size: Elements of a sample.
     """
-    blocks = _CHUNKS_AT_ONCE * max(1, -(-size // (_CHUNKS_AT_ONCE * _LARGEST_CHUNK)))
-    return max(-(-size // (blocks * _CHUNK_STEP)) * _CHUNK_STEP, _SMALLEST_CHUNK)
+    most = _BLOCKS_AT_ONCE * max(1, -(-size // (_BLOCKS_AT_ONCE * _LARGEST_SHARE)))
+    return max(1, min(most, -(-size // _SMALLEST_SHARE)))
 
 
 def similarity_block(lanes: int, element: str) -> int:
@@ -243,7 +242,7 @@ def similarity_source(lanes: int, element: str, **definitions: int) -> str:
     Args:
         lanes: Number of lanes.
         element: 'float32' or 'float64'.
-        definitions: Further macros, such as GFPQ_DEPTH.
+        definitions: Further macros, such as GFPQ_RESIDENT.
     """
     names = ", ".join(f"y{lane}" for lane in range(lanes))
     parameters = ", ".join(f"const gfpq_similarity::Element* __restrict__ y{lane}" for lane in range(lanes))
@@ -268,11 +267,17 @@ def _kernel(name: str) -> Callable[..., None]:
     return function
 
 
-@cache
-def _similarity_kernels(lanes: int, element: str) -> tuple[Callable[..., None], Callable[..., None]]:
-    text = similarity_source(lanes, "float32" if element == "f" else "float64")
+def compile_similarity(text: str) -> tuple[Launch, Launch]:
+    """The kernels of `similarity_source`: that which adds, and that which joins."""
     module = cupy().RawModule(code=text, options=("-std=c++17",))
-    return module.get_function("gfpq_similarity_chunks"), module.get_function("gfpq_similarity_join")
+    names = ("gfpq_similarity_shares", "gfpq_similarity_join")
+    add, join = (overlapping(cupy(), module.get_function(name)) for name in names)
+    return add, join
+
+
+@cache
+def _similarity_kernels(lanes: int, element: str) -> tuple[Launch, Launch]:
+    return compile_similarity(similarity_source(lanes, "float32" if element == "f" else "float64"))
 
 
 def _grid(size_in_bytes: int) -> tuple[int]:

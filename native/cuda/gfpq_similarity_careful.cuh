@@ -1,4 +1,4 @@
-// The similarity kernel on a chunk where something is not finite, or one side is so much smaller than the other that a
+// The similarity kernel on a share where something is not finite, or one side is so much smaller than the other that a
 // difference of sums would lose it: element by element, with branches.
 #pragma once
 
@@ -41,7 +41,7 @@ struct CarefulSums {
     double x, y, xx, yy, xy, d, dd, abs_d, largest_d;
     Element low_x, high_x, low_y, high_y;
     Word seen, bad_x, bad_y, unequal;
-    Word first_bad;  // within the chunk
+    Word first_bad;  // within the share
 
     __device__ __forceinline__ void start() {
         x = y = xx = yy = xy = d = dd = abs_d = largest_d = 0.0;
@@ -106,31 +106,34 @@ struct CarefulSums {
 };
 
 // One lane after the other, then one pair of lanes after the other.
-__device__ __noinline__ void careful_chunk(const Element* x, const Element* const* y, Word length, size_t begin,
-                                           double* shared, double* result, size_t chunks) {
+__device__ __noinline__ void careful_share(const Element* x, const Element* const* y, size_t size,
+                                           double* shared, double* result, size_t blocks) {
+    const Share share(size, blockIdx.x, gridDim.x);
+    const Word length = share.length();
     for (int k = 0; k < lanes; ++k) {
         CarefulSums sums;
         sums.start();
         const Element* const other = y[k];
-        for (Word at = threadIdx.x; at < length; at += threads) sums.add(x[at], other[at], at);
+        for (Word i = threadIdx.x; i < length; i += threads) sums.add(x[share.place(i)], other[share.place(i)], i);
         for (int which = 0; which < fields; ++which) {
             double value = join_block(which, sums.field(which), shared);
-            if (which == first_nonfinite) value += (double)begin;
-            if (threadIdx.x == 0) result[(k * fields + which) * chunks] = value;
-            if (which == sum_dd && threadIdx.x == 0) result[(row_width + k * lanes + k) * chunks] = value;
+            if (which == first_nonfinite && value < (double)length) value = (double)share.place((Word)value);
+            if (threadIdx.x == 0) result[(k * fields + which) * blocks] = value;
+            if (which == sum_dd && threadIdx.x == 0) result[(row_width + k * lanes + k) * blocks] = value;
         }
     }
     for (int i = 0; i < lanes; ++i) {
         for (int j = i + 1; j < lanes; ++j) {
             double sum = 0.0;
-            for (Word at = threadIdx.x; at < length; at += threads) {
+            for (Word place = threadIdx.x; place < length; place += threads) {
+                const size_t at = share.place(place);
                 if (!(is_finite(x[at]) && is_finite(y[i][at]) && is_finite(y[j][at]))) continue;
                 sum += (widen(y[i][at]) - widen(x[at])) * (widen(y[j][at]) - widen(x[at]));
             }
             sum = join_block(count, sum, shared);
             if (threadIdx.x == 0) {
-                result[(row_width + i * lanes + j) * chunks] = sum;
-                result[(row_width + j * lanes + i) * chunks] = sum;
+                result[(row_width + i * lanes + j) * blocks] = sum;
+                result[(row_width + j * lanes + i) * blocks] = sum;
             }
         }
     }

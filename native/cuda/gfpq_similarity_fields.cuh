@@ -19,9 +19,6 @@
 #ifndef GFPQ_THREADS
 #define GFPQ_THREADS (GFPQ_LANES <= 4 ? 512 : 256)  // threads of a block; part of the definition of the result
 #endif
-#ifndef GFPQ_DEPTH
-#define GFPQ_DEPTH 1  // groups of every buffer that a thread asks for at a time
-#endif
 #ifndef GFPQ_RESIDENT
 #define GFPQ_RESIDENT 1  // blocks that a multiprocessor holds
 #endif
@@ -39,6 +36,7 @@ enum {
     warps = threads / 32,
     group = 4,  // neighbouring elements that a thread takes at a time
     stride = threads * group,
+    piece_unit = 32,  // pieces of a sample are multiples of this
     pairs = lanes * (lanes - 1) / 2,
     row_width = (int)lanes * (int)fields,
     width = row_width + lanes * lanes,  // doubles of a partial result: rows, then products of errors
@@ -77,6 +75,20 @@ __device__ __forceinline__ bool same_bits(double a, double b) {
 }
 __device__ __forceinline__ double infinity() { return __longlong_as_double(0x7FF0000000000000ll); }
 
+// Launches may overlap (programmatic dependent launch, from compute capability 9.0 on): a kernel is put onto the GPU
+// while the one before it still runs, and waits here until that has ended and its results can be seen. Where launches do
+// not overlap, neither does anything.
+__device__ __forceinline__ void wait_for_previous_kernel() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void let_next_kernel_start() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 // `group` neighbours.
 struct Group {
     Element value[group];
@@ -104,5 +116,33 @@ __device__ __forceinline__ Group load(const Element* data) {
     }
     return result;
 }
+
+// The elements of one block. In each of `turns` turns the blocks of a sample take a stride each, one beside the other, so
+// that all of them read neighbouring memory at a time; what is left over is shared out in equal pieces.
+struct Share {
+    Word turns;
+    size_t first, jump;         // where its first stride begins, and how far apart strides begin
+    size_t piece;               // where its piece begins
+    Word piece_length;
+
+    // Of a sample of `size` elements, for block number `block` of `blocks`.
+    __device__ __forceinline__ Share(size_t size, Word block, Word blocks) {
+        jump = (size_t)blocks * stride;
+        turns = (Word)(size / jump);
+        first = (size_t)block * stride;
+        const size_t shared = turns * jump;
+        const Word rest = (Word)(size - shared), unit = blocks * piece_unit;
+        const Word length = (rest + unit - 1) / unit * piece_unit, before = block * length;
+        piece = shared + before;
+        piece_length = before >= rest ? 0 : rest - before < length ? rest - before : length;
+    }
+
+    __device__ __forceinline__ Word length() const { return turns * stride + piece_length; }
+
+    // Where the share's element number i lies in the sample.
+    __device__ __forceinline__ size_t place(Word i) const {
+        return i < turns * stride ? i / stride * jump + first + i % stride : piece + (i - turns * stride);
+    }
+};
 
 }  // namespace gfpq_similarity

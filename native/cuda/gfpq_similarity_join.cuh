@@ -141,18 +141,18 @@ __device__ __forceinline__ double field_from(const double* totals, int k, int wh
 }
 
 // A thread writes a whole row: writing takes less time than telling threads of a warp what each of them writes.
-__device__ __forceinline__ void write_sums(const double* totals, Word length, double* result, size_t chunks) {
+__device__ __forceinline__ void write_sums(const double* totals, Word length, double* result, size_t blocks) {
     if (threadIdx.x < lanes) {
         const int k = threadIdx.x;
 #pragma unroll
         for (int which = 0; which < fields; ++which) {
-            result[(k * fields + which) * chunks] = field_from(totals, k, which, length);
+            result[(k * fields + which) * blocks] = field_from(totals, k, which, length);
         }
     }
     for (int i = (int)threadIdx.x - 32; i >= 0 && i < lanes * lanes; i += threads - 32) {
         const int low = i / lanes < i % lanes ? i / lanes : i % lanes, high = i / lanes + i % lanes - low;
         const int pair = low * lanes - low * (low + 1) / 2 + (high - low - 1);
-        result[(row_width + i) * chunks] = totals[low == high ? added(low, in_dd) : added_product(pair)];
+        result[(row_width + i) * blocks] = totals[low == high ? added(low, in_dd) : added_product(pair)];
     }
 }
 

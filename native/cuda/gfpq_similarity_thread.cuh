@@ -69,57 +69,57 @@ struct Buffers {
     const Element* y[lanes];
 };
 
-// Groups of every buffer, on their way from memory: those of them that begin before `end`.
+// A group of every buffer, on its way from memory.
 template <bool ALIGNED>
 struct Groups {
-    Group x[GFPQ_DEPTH], y[GFPQ_DEPTH][lanes];
+    Group x, y[lanes];
 
-    __device__ __forceinline__ void load(const Buffers& from, Word at, Word end) {
+    __device__ __forceinline__ void load(const Buffers& from, size_t at) {
+        x = gfpq_similarity::load<ALIGNED>(from.x + at);
 #pragma unroll
-        for (int turn = 0; turn < GFPQ_DEPTH; ++turn) {
-            if (at + turn * stride >= end) continue;
-            x[turn] = gfpq_similarity::load<ALIGNED>(from.x + at + turn * stride);
-#pragma unroll
-            for (int k = 0; k < lanes; ++k) y[turn][k] = gfpq_similarity::load<ALIGNED>(from.y[k] + at + turn * stride);
-        }
+        for (int k = 0; k < lanes; ++k) y[k] = gfpq_similarity::load<ALIGNED>(from.y[k] + at);
     }
 
-    __device__ __forceinline__ void add_to(Sums& sums, Word at, Word end) const {
+    __device__ __forceinline__ void add_to(Sums& sums) const {
 #pragma unroll
-        for (int turn = 0; turn < GFPQ_DEPTH; ++turn) {
-            if (at + turn * stride >= end) continue;
+        for (int i = 0; i < group; ++i) {
+            Element values[lanes];
 #pragma unroll
-            for (int i = 0; i < group; ++i) {
-                Element values[lanes];
-#pragma unroll
-                for (int k = 0; k < lanes; ++k) values[k] = y[turn][k].value[i];
-                sums.add(x[turn].value[i], values);
-            }
+            for (int k = 0; k < lanes; ++k) values[k] = y[k].value[i];
+            sums.add(x.value[i], values);
         }
     }
 };
 
-// The next groups are asked for before the last ones are added, so that the memory has work all the time.
+// The next groups are asked for before the last ones are added, so that the memory has work all the time. The piece comes
+// first: its groups, and the elements behind its last whole group.
 template <bool ALIGNED>
-__device__ __forceinline__ void add_chunk(const Buffers& from, Word length, Sums& sums) {
-    const Word step = GFPQ_DEPTH * stride, whole = length / group * group;
-    Word at = threadIdx.x * group;
+__device__ __forceinline__ void add_share(const Buffers& from, const Share& share, Sums& sums) {
+    const Word own = threadIdx.x * group, whole = share.piece_length / group * group;
+    size_t at = share.first + own;
+    Word left = share.turns;
     Groups<ALIGNED> even, odd;
-    even.load(from, at, whole);
-    if (whole + threadIdx.x < length) {
+    if (own < whole) even.load(from, share.piece + own);
+    if (left > 0) odd.load(from, at);
+    if (own < whole) even.add_to(sums);
+    if (whole + threadIdx.x < share.piece_length) {
+        const size_t last = share.piece + whole + threadIdx.x;
         Element values[lanes];
 #pragma unroll
-        for (int k = 0; k < lanes; ++k) values[k] = from.y[k][whole + threadIdx.x];
-        sums.add(from.x[whole + threadIdx.x], values);
+        for (int k = 0; k < lanes; ++k) values[k] = from.y[k][last];
+        sums.add(from.x[last], values);
     }
-    while (at < whole) {
-        odd.load(from, at + step, whole);
-        even.add_to(sums, at, whole);
-        at += step;
-        even.load(from, at + step, whole);
-        odd.add_to(sums, at, whole);
-        at += step;
+    for (; left > 2; left -= 2) {
+        at += share.jump;
+        even.load(from, at);
+        odd.add_to(sums);
+        at += share.jump;
+        odd.load(from, at);
+        even.add_to(sums);
     }
+    if (left == 2) even.load(from, at + share.jump);
+    if (left > 0) odd.add_to(sums);
+    if (left == 2) even.add_to(sums);
 }
 
 }  // namespace gfpq_similarity

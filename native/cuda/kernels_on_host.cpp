@@ -136,9 +136,8 @@ void check_coefficient(std::size_t count, std::size_t offset, unsigned blocks, b
 bool near(double a, double b, double scale) { return a == b || std::fabs(a - b) <= 1e-12 * scale; }
 
 enum class Kind { harmless, not_finite, far_apart };
-constexpr std::size_t similarity_chunk = 4096;
 
-void check_similarity(std::size_t samples, std::size_t size, std::size_t offset, Kind kind) {
+void check_similarity(std::size_t samples, std::size_t size, unsigned blocks, std::size_t offset, Kind kind) {
     using namespace gfpq_similarity;
     std::vector<std::vector<float>> arrays;
     for (unsigned k = 0; k < 4; ++k) {
@@ -149,13 +148,12 @@ void check_similarity(std::size_t samples, std::size_t size, std::size_t offset,
     }
     const float* pointers[4];
     for (unsigned k = 0; k < 4; ++k) pointers[k] = arrays[k].data() + offset;
-    const std::size_t chunks = std::max<std::size_t>(1, (size + similarity_chunk - 1) / similarity_chunk);
-    std::vector<double> partial(samples * width * chunks), sums(samples * row_width), products(samples * lanes * lanes);
-    host_cuda::launch({static_cast<unsigned>(chunks), static_cast<unsigned>(samples)}, threads, [&] {
-        gfpq_similarity_chunks(pointers[0], pointers[1], pointers[2], pointers[3], size, similarity_chunk, partial.data());
+    std::vector<double> partial(samples * width * blocks), sums(samples * row_width), products(samples * lanes * lanes);
+    host_cuda::launch({blocks, static_cast<unsigned>(samples)}, threads, [&] {
+        gfpq_similarity_shares(pointers[0], pointers[1], pointers[2], pointers[3], size, partial.data());
     });
     host_cuda::launch({width, static_cast<unsigned>(samples)}, 32, [&] {
-        gfpq_similarity_join(partial.data(), chunks, sums.data(), products.data());
+        gfpq_similarity_join(partial.data(), blocks, sums.data(), products.data());
     });
     std::vector<double> expected(sums.size()), expected_products(products.size());
     gfpq::similarity_reference(pointers[0], pointers + 1, lanes, samples, size, expected.data(), expected_products.data());
@@ -187,9 +185,11 @@ int main() {
         }
     }
     for (Kind kind : {Kind::harmless, Kind::not_finite, Kind::far_apart}) {
-        check_similarity(1, 1, 0, kind);
-        check_similarity(2, 1003, 1, kind);
-        check_similarity(1, similarity_chunk * 2 + 1029, 0, kind);
+        check_similarity(1, 1, 1, 0, kind);
+        check_similarity(2, 1003, 1, 1, kind);
+        check_similarity(2, 2 * gfpq_similarity::stride + 2, 2, 0, kind);  // a piece shorter than a group
+        check_similarity(1, 9 * gfpq_similarity::stride + 1029, 3, 0, kind);
+        for (std::size_t turns : {1, 2, 3, 4}) check_similarity(1, turns * 2 * gfpq_similarity::stride, 2, 3, kind);
     }
     std::printf("%ld differences\n", failures);
     return failures == 0 ? 0 : 1;

@@ -202,7 +202,7 @@ class Speed:
         )
 
     def similarity_variants(self) -> None:
-        """The similarity kernel with other depths, blocks and chunks: which are best on this GPU."""
+        """The similarity kernel with more or fewer threads and blocks: which are best on this GPU."""
         lines = []
         for elements in SIZES:
             arrays = [cupy.random.default_rng(seed).standard_normal(elements, dtype=cupy.float32) for seed in range(4)]
@@ -217,42 +217,34 @@ class Speed:
                 packs = np.uint64(elements * (lanes + 1) // 4)
                 arguments = (cupy.zeros(4 * int(packs), cupy.float32), packs, cupy.zeros(1, cupy.uint32))
                 ideal = queued_time_us(functools.partial(read, (blocks,), (512,), arguments), calls, 3)
-                for depth in (1, 2):
-                    for block, resident in shapes:
-                        times = self._similarity_variant(arrays[: lanes + 1], depth, (block, resident), calls)
-                        text = ", ".join(f"{chunks} chunks {ideal / us:.3f}" for chunks, us in times.items())
-                        shape = f"depth {depth}, {resident} x {block} threads"
-                        lines.append(f"{elements:>11} lanes {lanes} {shape}: {text}")
-                        print("   " + lines[-1], flush=True)
+                for block, resident in shapes:
+                    times = self._similarity_variant(arrays[: lanes + 1], (block, resident), calls)
+                    text = ", ".join(f"{blocks} blocks {ideal / us:.3f}" for blocks, us in times.items())
+                    lines.append(f"{elements:>11} lanes {lanes} {resident} x {block} threads: {text}")
+                    print("   " + lines[-1], flush=True)
             del arrays
             cupy.get_default_memory_pool().free_all_blocks()
         self.report.texts["variants of the similarity kernel, ratio to a plain read"] = "\n".join(lines)
 
-    def _similarity_variant(
-        self, arrays: list[Any], depth: int, shape: tuple[int, int], calls: int
-    ) -> dict[int, float]:
+    def _similarity_variant(self, arrays: list[Any], shape: tuple[int, int], calls: int) -> dict[int, float]:
         block, resident = shape
         lanes, size = len(arrays) - 1, arrays[0].size
-        definitions = {"GFPQ_DEPTH": depth, "GFPQ_RESIDENT": resident, "GFPQ_THREADS": block}
-        text = self.kernels.similarity_source(lanes, "float32", **definitions)
-        module = cupy.RawModule(code=text, options=("-std=c++17",))
-        add, join = module.get_function("gfpq_similarity_chunks"), module.get_function("gfpq_similarity_join")
+        text = self.kernels.similarity_source(lanes, "float32", GFPQ_RESIDENT=resident, GFPQ_THREADS=block)
+        add, join = self.kernels.compile_similarity(text)
         width = lanes * 20 + lanes * lanes
         sums, products = cupy.empty(lanes * 20), cupy.empty(lanes * lanes)
         times = {}
-        multiprocessors = cupy.cuda.Device().attributes["MultiProcessorCount"]
         for rounds in (1, 2, 4):
-            chunk = -(-size // (multiprocessors * resident * rounds * 128)) * 128
-            chunks = -(-size // chunk)
-            partial = cupy.empty((width, chunks))
-            first = (*arrays, np.uint64(size), np.uint64(chunk), partial)
-            second = (partial, np.uint64(chunks), sums, products)
+            blocks = cupy.cuda.Device().attributes["MultiProcessorCount"] * resident * rounds
+            partial = cupy.empty((width, blocks))
+            first = (*arrays, np.uint64(size), partial)
+            second = (partial, np.uint64(blocks), sums, products)
 
-            def work(chunks: int = chunks, first: Any = first, second: Any = second) -> None:
-                add((chunks, 1), (block,), first)
+            def work(blocks: int = blocks, first: Any = first, second: Any = second) -> None:
+                add((blocks, 1), (block,), first)
                 join((width, 1), (32,), second)
 
-            times[chunks] = queued_time_us(work, calls, 3)
+            times[blocks] = queued_time_us(work, calls, 3)
         return times
 
     def variants(self) -> None:
