@@ -186,11 +186,13 @@ private:
     void begin_measuring() {
         last_delta_.resize(program_.quantized.size());
         results_.clear();
+        running_.clear();
         noted_.clear();
         for (const Stage& stage : program_.stages) {
             for (const Measuring& one : stage.measured) {
                 const std::size_t lanes = one.lanes.size();
                 results_.emplace_back(lanes * kSumFields + lanes * lanes, 0.0);
+                running_.emplace_back();
                 for (std::size_t lane = 0; lane < lanes; ++lane) start_sums(results_.back().data() + lane * kSumFields);
             }
             noted_.resize(noted_.size() + stage.magnitudes.size());
@@ -207,7 +209,9 @@ private:
             for (std::size_t lane = 0; lane < lanes; ++lane)
                 pointers[lane] = one.lanes[lane] == one.reference ? reference : values(piece, one.lanes[lane]);
             double* products = part + lanes * kSumFields;
-            similarity_chunk(reference, pointers, lanes, piece.count, part, products);
+            // Plain pieces are those of `similarity`, and give its digits.
+            RunningSums* running = layout_.block == 0 ? nullptr : &running_[group];
+            similarity_chunk(reference, pointers, lanes, piece.count, part, products, running);
             double* rows = results_[group++].data();
             for (std::size_t lane = 0; lane < lanes; ++lane) {
                 double* row = part + lane * kSumFields;
@@ -337,6 +341,7 @@ private:
     std::vector<const float*> at_;  // where the piece at hand of every slot is by now
     std::vector<std::vector<float>> scratch_;
     std::vector<std::vector<double>> results_;
+    std::vector<RunningSums> running_;
     std::vector<double> noted_;
     std::vector<int> last_delta_;
     std::optional<EvidenceTaker> taker_;

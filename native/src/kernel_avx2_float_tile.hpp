@@ -66,6 +66,10 @@ inline Floats8 operator-(Floats8 a, Floats8 b) { return {_mm256_sub_ps(a.v, b.v)
 inline Floats8 fused(Floats8 a, Floats8 b, Floats8 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline Floats8 fused_minus(Floats8 a, Floats8 b, Floats8 c) { return {_mm256_fmsub_ps(a.v, b.v, c.v)}; }
 inline Floats8 magnitude(Floats8 a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+/// Without the last kLowBits bits.
+inline Floats8 shortened(Floats8 a) {
+    return {_mm256_and_ps(a.v, _mm256_castsi256_ps(_mm256_set1_epi32(-(1 << kLowBits))))};
+}
 /// The second where neither is smaller (larger), as with a NaN.
 inline Floats8 smaller(Floats8 a, Floats8 b) { return {_mm256_min_ps(a.v, b.v)}; }
 inline Floats8 larger(Floats8 a, Floats8 b) { return {_mm256_max_ps(a.v, b.v)}; }

@@ -67,6 +67,10 @@ inline Floats16 operator-(Floats16 a, Floats16 b) { return {_mm512_sub_ps(a.v, b
 inline Floats16 fused(Floats16 a, Floats16 b, Floats16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 inline Floats16 fused_minus(Floats16 a, Floats16 b, Floats16 c) { return {_mm512_fmsub_ps(a.v, b.v, c.v)}; }
 inline Floats16 magnitude(Floats16 a) { return {_mm512_abs_ps(a.v)}; }
+/// Without the last kLowBits bits.
+inline Floats16 shortened(Floats16 a) {
+    return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a.v), _mm512_set1_epi32(-(1 << kLowBits))))};
+}
 /// The second where neither is smaller (larger), as with a NaN.
 inline Floats16 smaller(Floats16 a, Floats16 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline Floats16 larger(Floats16 a, Floats16 b) { return {_mm512_max_ps(a.v, b.v)}; }

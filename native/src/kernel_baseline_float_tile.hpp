@@ -1,6 +1,7 @@
 // One float for the float kernels of the similarity sums, in portable C++; part of kernel_baseline.cpp.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -60,6 +61,8 @@ inline Floats1 operator-(Floats1 a, Floats1 b) { return {a.v - b.v}; }
 inline Floats1 fused(Floats1 a, Floats1 b, Floats1 c) { return {fused_float(a.v, b.v, c.v)}; }
 inline Floats1 fused_minus(Floats1 a, Floats1 b, Floats1 c) { return {fused_float(a.v, b.v, -c.v)}; }
 inline Floats1 magnitude(Floats1 a) { return {std::fabs(a.v)}; }
+/// Without the last kLowBits bits.
+inline Floats1 shortened(Floats1 a) { return {std::bit_cast<float>(std::bit_cast<std::uint32_t>(a.v) & (0u - (1u << kLowBits)))}; }
 /// The second where neither is smaller (larger), as with a NaN.
 inline Floats1 smaller(Floats1 a, Floats1 b) { return a.v < b.v ? a : b; }
 inline Floats1 larger(Floats1 a, Floats1 b) { return a.v > b.v ? a : b; }

@@ -54,6 +54,10 @@ inline Floats4 operator-(Floats4 a, Floats4 b) { return {vsubq_f32(a.v, b.v)}; }
 inline Floats4 fused(Floats4 a, Floats4 b, Floats4 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 inline Floats4 fused_minus(Floats4 a, Floats4 b, Floats4 c) { return {vfmaq_f32(vnegq_f32(c.v), a.v, b.v)}; }
 inline Floats4 magnitude(Floats4 a) { return {vabsq_f32(a.v)}; }
+/// Without the last kLowBits bits.
+inline Floats4 shortened(Floats4 a) {
+    return {vreinterpretq_f32_s32(vandq_s32(vreinterpretq_s32_f32(a.v), vdupq_n_s32(-(1 << kLowBits))))};
+}
 /// The second where neither is smaller (larger), as with a NaN.
 inline Floats4 smaller(Floats4 a, Floats4 b) { return {vbslq_f32(vcltq_f32(a.v, b.v), a.v, b.v)}; }
 inline Floats4 larger(Floats4 a, Floats4 b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }

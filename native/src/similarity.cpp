@@ -19,22 +19,34 @@ void mirror(double* products, std::size_t lanes) noexcept {
 }
 
 void sum_chunk(const double* x, const double* const* y, std::size_t lanes, std::size_t begin, std::size_t end,
-               double* rows, double* products) noexcept {
+               double* rows, double* products, RunningSums*) noexcept {
     exact_chunk(x, y, lanes, begin, end, rows, products);
 }
 
-bool sums_in_float(std::size_t count) noexcept {
+bool sums_in_float(std::size_t count, const RunningSums* running) noexcept {
     const Kernels* table = kernels();
-    return count >= kFloatChunk && table != nullptr && table->sums_in_float;
+    const std::size_t least = running == nullptr || running->tiles == 0 ? kFloatChunk : kFloatPiece;
+    return count >= least && table != nullptr && table->sums_in_float;
+}
+
+void add_energies(const double* rows, std::size_t lanes, std::size_t tiles, RunningSums& running) noexcept {
+    for (std::size_t k = 0; k < lanes; ++k, rows += kSumFields) {
+        running.xx[k] += rows[kSumXX];
+        running.yy[k] += rows[kSumYY];
+        running.dd[k] += rows[kSumDD];
+    }
+    running.tiles += tiles;
 }
 
 /// Whole tiles in float where there are enough of them, the rest in double.
 void sum_chunk(const float* x, const float* const* y, std::size_t lanes, std::size_t begin, std::size_t end,
-               double* rows, double* products) noexcept {
+               double* rows, double* products, RunningSums* running) noexcept {
     const std::size_t whole = begin + (end - begin) / kTile * kTile;
-    if (!sums_in_float(end - begin) || !float_chunk(x, y, lanes, begin, whole, rows, products))
-        return exact_chunk(x, y, lanes, begin, end, rows, products);
-    if (whole == end) return;
+    const bool in_float = sums_in_float(end - begin, running) &&
+                          float_chunk(x, y, lanes, begin, whole, rows, products, running);
+    if (!in_float) exact_chunk(x, y, lanes, begin, end, rows, products);
+    if (running != nullptr) add_energies(rows, lanes, (end - begin + kTile - 1) / kTile, *running);
+    if (!in_float || whole == end) return;
     double rest[kMostLanes * kSumFields];
     double rest_products[kMostLanes * kMostLanes];
     exact_chunk(x, y, lanes, whole, end, rest, rest_products);
@@ -64,12 +76,14 @@ void start_sums(double* row) noexcept {
 
 template <class T>
 void similarity_chunk(const T* reference, const T* const* lanes, std::size_t lane_count, std::size_t count,
-                      double* rows, double* products) noexcept {
-    sum_chunk(reference, lanes, lane_count, 0, count, rows, products);
+                      double* rows, double* products, RunningSums* running) noexcept {
+    sum_chunk(reference, lanes, lane_count, 0, count, rows, products, running);
 }
 
-template void similarity_chunk(const float*, const float* const*, std::size_t, std::size_t, double*, double*) noexcept;
-template void similarity_chunk(const double*, const double* const*, std::size_t, std::size_t, double*, double*) noexcept;
+template void similarity_chunk(const float*, const float* const*, std::size_t, std::size_t, double*, double*,
+                               RunningSums*) noexcept;
+template void similarity_chunk(const double*, const double* const*, std::size_t, std::size_t, double*, double*,
+                               RunningSums*) noexcept;
 
 template <class T>
 void similarity_reference(const T* reference, const T* const* lanes, std::size_t lane_count, std::size_t samples,
@@ -106,7 +120,8 @@ bool similarity(const T* reference, const T* const* lanes, std::size_t lane_coun
         double* rows = partial.get() + index * width;
         const T* shifted[kMostLanes];
         for (std::size_t k = 0; k < lane_count; ++k) shifted[k] = lanes[k] + sample * size;
-        sum_chunk(reference + sample * size, shifted, lane_count, begin, end, rows, rows + lane_count * kSumFields);
+        sum_chunk(reference + sample * size, shifted, lane_count, begin, end, rows, rows + lane_count * kSumFields,
+                  nullptr);
     };
     if (samples * size * sizeof(T) < kParallelBytes) {
         for (std::size_t index = 0; index < samples * chunks; ++index) task(index);

@@ -48,6 +48,10 @@ constexpr std::array<TileScale, kTiles> kScales = make_scales();
 // and 1e-8 is more than five standard deviations away.
 constexpr double kLargestShare = 1.0 / 529.0;  // of sum c^2 in S^2
 
+// A piece of a sample may have fewer columns, since those of all pieces count. This is for the sums that no squares are
+// kept of (d, |d|): their columns are less uneven than those of d * d, unless a piece is all of one column.
+constexpr double kLargestShareOfPiece = 1.0 / 9.0;
+
 // Below this part of the energy, the variance (or what a gain and an offset leave of the error) loses digits that the
 // scores made of it should have.
 constexpr double kLeastVariance = 1e-3;
@@ -65,8 +69,9 @@ const FloatTileKernels& float_kernels() noexcept {
 
 class FloatChunk {
 public:
-    FloatChunk(const float* x, const float* const* y, std::size_t lanes, std::size_t begin, std::size_t end) noexcept
-        : x_(x), y_(y), lanes_(lanes), begin_(begin), tiles_((end - begin) / kTile) {
+    FloatChunk(const float* x, const float* const* y, std::size_t lanes, std::size_t begin, std::size_t end,
+               RunningSums* running) noexcept
+        : x_(x), y_(y), lanes_(lanes), begin_(begin), tiles_((end - begin) / kTile), running_(running) {
         reference_ = {};
         start(reference_.extent);
         for (std::size_t k = 0; k < lanes; ++k) {
@@ -82,7 +87,7 @@ public:
         const FloatTileKernels& kernel = float_kernels();
         for (std::size_t tile = 0; tile < tiles_; ++tile) {
             const std::size_t at = begin_ + tile * kTile;
-            const TileScale& scale = kScales[tile];
+            const TileScale& scale = kScales[(tile + (running_ == nullptr ? 0 : running_->tiles)) % kTiles];
             kernel.reference(x_ + at, scale, reference_, scaled_);
             for (std::size_t k = 0; k < lanes_; ++k) {
                 double* pairs[kMostLanes];
@@ -94,6 +99,7 @@ public:
         for (std::size_t k = 0; k < lanes_; ++k)
             if (!finish_lane(k, rows + k * kSumFields)) return false;
         finish_products(rows, products);
+        if (running_ != nullptr) keep_squares();
         return true;
     }
 
@@ -125,20 +131,38 @@ private:
             row[kSumXY] += xd;
             row[kSumYY] = (row[kSumXX] + row[kSumDD]) + 2.0 * xd;
         }
-        return is_precise(row, xd, dd_square) && keeps_variances(row, xd);
+        return is_precise(k, row, xd, dd_square) && keeps_variances(row, xd);
     }
 
     /// Whether every sum is made of enough columns, which are neither infinite nor tiny.
-    bool is_precise(const double* row, double xd, double dd_square) const noexcept {
-        const double xx = row[kSumXX], dd = row[kSumDD], yy = row[kSumYY];
+    bool is_precise(std::size_t k, const double* row, double xd, double dd_square) noexcept {
+        double xx = row[kSumXX], dd = row[kSumDD], yy = row[kSumYY];
         if (!std::isfinite(xx) || !std::isfinite(dd) || !std::isfinite(xd)) return false;
         if ((row[kMaxAbsX] != 0.0 && xx < kLeastSquares) || (row[kMaxAbsD] != 0.0 && dd < kLeastSquares)) return false;
-        const double xx_square = xx == 0.0 ? 0.0 : total(reference_.xx_square);
+        double xx_square = xx == 0.0 ? 0.0 : total(reference_.xx_square);
+        // x * y and y * y are sums of x * x, x * d and d * d: so are the squares of their errors.
+        double xd_square = std::sqrt(xx_square * dd_square);
+        if (running_ != nullptr) {
+            if (xx_square > kLargestShareOfPiece * xx * xx || dd_square > kLargestShareOfPiece * dd * dd) return false;
+            squares_[k] = {xx_square, xd_square, dd_square};
+            xx += running_->xx[k];
+            yy += running_->yy[k];
+            dd += running_->dd[k];
+            xx_square += running_->xx_square[k];
+            xd_square += running_->xd_square[k];
+            dd_square += running_->dd_square[k];
+        }
         if (xx_square > kLargestShare * xx * xx || dd_square > kLargestShare * dd * dd) return false;
-        // x * y and y * y are sums of these: so are the squares of their errors.
-        const double xd_square = std::sqrt(xx_square * dd_square);
         return xx_square + xd_square <= kLargestShare * xx * yy &&
                xx_square + 4.0 * xd_square + dd_square <= kLargestShare * yy * yy;
+    }
+
+    void keep_squares() const noexcept {
+        for (std::size_t k = 0; k < lanes_; ++k) {
+            running_->xx_square[k] += squares_[k].xx;
+            running_->xd_square[k] += squares_[k].xd;
+            running_->dd_square[k] += squares_[k].dd;
+        }
     }
 
     /// Whether the variance of x, and what is left of d without a gain and an offset, are no small differences.
@@ -195,6 +219,10 @@ private:
     std::size_t lanes_;
     std::size_t begin_;
     std::size_t tiles_;
+    RunningSums* running_;
+    struct Squares {
+        double xx, xd, dd;
+    } squares_[kMostLanes];
     FloatReferenceSums reference_;
     FloatLaneSums lane_[kMostLanes];
     alignas(64) double pair_[kMostLanes * (kMostLanes - 1) / 2][kPartialSums];
@@ -207,8 +235,8 @@ private:
 }  // namespace
 
 bool float_chunk(const float* x, const float* const* y, std::size_t lanes, std::size_t begin, std::size_t end, double* rows,
-                 double* products) noexcept {
-    return FloatChunk(x, y, lanes, begin, end).run(rows, products);
+                 double* products, RunningSums* running) noexcept {
+    return FloatChunk(x, y, lanes, begin, end, running).run(rows, products);
 }
 
 }  // namespace gfpq

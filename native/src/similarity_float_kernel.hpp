@@ -51,8 +51,9 @@ void float_reference(const float* x, const TileScale& scale, FloatReferenceSums&
                 if (column == 0) prefetch_lines<kColumns>(x + i, kTileAhead);
                 const V value = V::load_unaligned(x + i);
                 const V product = s * value;
-                product.store(scaled.high + i);
-                fused_minus(s, value, product).store(scaled.low + i);
+                const V short_product = shortened(product);
+                short_product.store(scaled.high + i);
+                fused_minus(s, value, short_product).store(scaled.low + i);
                 block_x = block_x + product;
                 block_xx = fused(product, value, block_xx);
                 low = smaller(value, low);

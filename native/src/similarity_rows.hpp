@@ -17,9 +17,9 @@ void exact_chunk(const T* x, const T* const* y, std::size_t lanes, std::size_t b
                  double* products) noexcept;
 
 /// The same for whole tiles, summed in float within each; false, and nothing of use written, where that would not keep
-/// 1e-8 of every sum or something is not finite.
+/// 1e-8 of every sum (of all pieces so far, with `running`) or something is not finite.
 bool float_chunk(const float* x, const float* const* y, std::size_t lanes, std::size_t begin, std::size_t end, double* rows,
-                 double* products) noexcept;
+                 double* products, RunningSums* running = nullptr) noexcept;
 
 namespace {
 

@@ -119,6 +119,8 @@ std::vector<Kind> kinds() {
         {"negative", pairs(plain, [](Source&, float x, std::size_t) { return -x; })},
         {"zero reference", pairs([](Source&, std::size_t) { return 0.0f; }, [](Source& s, float, std::size_t) { return gaussian(s); })},
         {"zeros", pairs([](Source&, std::size_t) { return 0.0f; }, [](Source&, float, std::size_t i) { return i % 2 ? -0.0f : 0.0f; })},
+        {"uneven channels", pairs([](Source& s, std::size_t i) { return std::ldexp(gaussian(s), -static_cast<int>(i % 16)); }, eight_bits)},
+        {"one channel of many", pairs([](Source& s, std::size_t i) { return gaussian(s) * (i % 16 == 5 ? 100.0f : 0.01f); }, eight_bits)},
         {"softmax", pairs([](Source& s, std::size_t) { return std::exp(12 * gaussian(s) - 40); }, eight_bits)},
     };
 }
@@ -193,16 +195,36 @@ void check_sets(const Tensors& tensors, const char* name) {
     }
 }
 
+/// As a tap does: piece by piece, each with what is known of those before.
+void sum_in_pieces(const Tensors& tensors, std::size_t piece, Rows& found) {
+    const std::size_t lanes = tensors.lanes.size();
+    RunningSums running;
+    for (std::size_t k = 0; k < lanes; ++k) start_sums(found.sums.data() + k * kSumFields);
+    for (std::size_t begin = 0; begin < tensors.x.size(); begin += piece) {
+        std::vector<const float*> shifted(tensors.pointers);
+        for (const float*& lane : shifted) lane += begin;
+        Rows part(lanes);
+        similarity_chunk(tensors.x.data() + begin, shifted.data(), lanes, std::min(piece, tensors.x.size() - begin),
+                         part.sums.data(), part.products.data(), &running);
+        for (std::size_t k = 0; k < lanes; ++k)
+            merge_sums(found.sums.data() + k * kSumFields, part.sums.data() + k * kSumFields, begin);
+        for (std::size_t i = 0; i < lanes * lanes; ++i) found.products[i] += part.products[i];
+    }
+    for (std::size_t i = 0; i < lanes; ++i)
+        for (std::size_t j = 0; j < i; ++j) found.products[i * lanes + j] = found.products[j * lanes + i];
+}
+
 double check_kind(const Kind& kind, std::size_t size, std::size_t lanes, std::uint64_t seed) {
     const Tensors tensors(kind, size, lanes, seed);
     check_sets(tensors, kind.name);
     Rows expected(lanes);
     similarity_reference(tensors.x.data(), tensors.pointers.data(), lanes, 1, size, expected.sums.data(), expected.products.data());
     double worst = 0;
-    for (const char* set : check::instruction_sets()) {
+    for (const char* set : check::instruction_sets()) for (const std::size_t piece : {std::size_t{0}, kFloatPiece, kFloatPiece + 3000}) {
         CHECK(set_instruction_set(set));
         Rows found(lanes);
-        CHECK(similarity(tensors.x.data(), tensors.pointers.data(), lanes, 1, size, found.sums.data(), found.products.data()));
+        if (piece != 0) sum_in_pieces(tensors, piece, found);
+        else CHECK(similarity(tensors.x.data(), tensors.pointers.data(), lanes, 1, size, found.sums.data(), found.products.data()));
         for (std::size_t k = 0; k < lanes; ++k) {
             const double* row = expected.sums.data() + k * kSumFields;
             const double* own = found.sums.data() + k * kSumFields;
