@@ -9,7 +9,7 @@
 // that could miss this are told by their own sums, and done again in double: those dominated by few elements, nearly
 // constant, or with a d that is nearly a gain and an offset (so that variances and residuals keep their digits), with tiny,
 // huge or infinite values. similarity_float_test.cpp holds this against more than fifty kinds of data; the largest error
-// met in 72 tensors of each is 6.5e-9 (after ReLU, 24 576 elements), with whole chunks 3e-9. Lanes that equal the
+// met in 144 tensors of each, in one go and in pieces, is 7.6e-9 (errors of the last bits of x). Lanes that equal the
 // reference bit for bit have exactly equal sums and no error.
 //
 // Elements go to partial sums by their index, chunks of fixed length are merged in order: the result depends neither on
