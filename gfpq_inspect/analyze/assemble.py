@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from gfpq_inspect.analyze.dumps.table import NOT_IN_DUMP
 from gfpq_inspect.analyze.engine.interface import Experiment, Facts, Measurement, PointEvidence, RowProblem, RowState
 from gfpq_inspect.analyze.lanes import Side
-from gfpq_inspect.analyze.metrics import TINY_ELEMENTS, Pool, cosines, equality_of, norm_ratios, scores_of, sqnrs_db
+from gfpq_inspect.analyze.metrics import (
+    TINY_ELEMENTS,
+    Pool,
+    added_in_order,
+    cosines,
+    equality_of,
+    norm_ratios,
+    scores_of,
+    sqnrs_db,
+)
 from gfpq_inspect.analyze.propagation import OriginVotes
 from gfpq_inspect.analyze.result import Comparison, Coverage, Isolation, LayerRow, Scores, Status
 from gfpq_inspect.analyze.rows import TableRow
@@ -74,7 +83,7 @@ class Collected:
             measurement: Its sums.
         """
         self.pool.add(measurement.sums)
-        self.isolation = np.add.accumulate(np.concatenate([self.isolation[None], measurement.isolation]), axis=0)[-1]
+        self.isolation = added_in_order(self.isolation, measurement.isolation)
         for known, seen in zip(self.evidence, measurement.evidence, strict=True):
             known.add(seen)
         flat = (measurement.samples, -1)

@@ -148,6 +148,23 @@ def field_of(sums: Sums, name: str) -> Sums:
     return values
 
 
+def added_in_order(known: Sums | None, samples: Sums) -> Sums:
+    """Add samples [N, ...] to what is known [...] one after another, so that batches of any size give the same bits.
+
+    Args:
+        known: The sum so far, or None to begin with the first sample.
+        samples: At least one.
+    """
+    rows = np.ascontiguousarray(samples.reshape(len(samples), -1))
+    rows = rows if known is None else np.concatenate([known.reshape(1, -1), rows])
+    # Over the outer axis NumPy adds row to row, in order; it sums by halves only where that axis is the inner one,
+    # as of a single column. Ten times as fast as all the sums on the way, and the same bits; -0 changes no number.
+    total: Sums = (
+        np.add.reduce(rows, axis=0, initial=-0.0) if rows.shape[1] > 1 else np.add.accumulate(rows, axis=0)[-1]
+    )
+    return total.reshape(samples.shape[1:])
+
+
 class Pool:
     """Sums over samples, added one sample after another.
 
@@ -165,7 +182,7 @@ class Pool:
     def add(self, samples: Sums) -> None:
         """Add sums of samples in order, [N, rows, comparisons, F]."""
         stacked = samples if self._empty else np.concatenate([self.sums[None], samples])
-        merged: Sums = np.add.accumulate(stacked, axis=0)[-1]
+        merged = added_in_order(None, stacked)
         merged[..., _MAXIMA] = stacked[..., _MAXIMA].max(axis=0)
         merged[..., _MINIMA] = stacked[..., _MINIMA].min(axis=0)
         # The index stays the one in the first sample that has a non-finite element.

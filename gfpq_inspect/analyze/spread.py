@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gfpq_inspect.analyze.metrics import added_in_order
 from gfpq_inspect.analyze.result import Spread
 
 EXACT_SAMPLES = 512
@@ -100,12 +101,12 @@ class SpreadCollector:
             return
         defined = ~np.isnan(scores)
         self._count += defined.sum(axis=0)
-        self._sum = _summed(self._sum, np.where(defined, scores, 0.0))
+        self._sum = added_in_order(self._sum, np.where(defined, scores, 0.0))
         first = np.take_along_axis(scores, defined.argmax(axis=0)[None], axis=0)[0]
         self._origin = np.where(np.isnan(self._origin), first, self._origin)
         distance = np.where(defined, scores - self._origin, 0.0)
-        self._shifted = _summed(self._shifted, distance)
-        self._squares = _summed(self._squares, distance * distance)
+        self._shifted = added_in_order(self._shifted, distance)
+        self._squares = added_in_order(self._squares, distance * distance)
         self._minimum, self._minimum_sample = self._extreme(
             np.where(defined, scores, np.inf), self._minimum, self._minimum_sample
         )
@@ -180,9 +181,3 @@ class SpreadCollector:
         assert self._bins is not None
         counts = np.cumsum(self._bins[cell])
         return [self._scale.middle_of(int(np.searchsorted(counts, rank))) for rank in ranks]
-
-
-def _summed(known: Values, values: Values) -> Values:
-    """Add samples one after another, so that batches of any size give the same bits."""
-    total: Values = np.add.accumulate(np.concatenate([known[None], values]), axis=0)[-1]
-    return total

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfpq_inspect.errors import InputError
-from gfpq_inspect.inputs.arrays import StoredArray, numpy_arrays
+from gfpq_inspect.inputs.arrays import MemoryArray, StoredArray, numpy_arrays
 from gfpq_inspect.inputs.datasets import (
     HDF5_SUFFIXES,
     LmdbSet,
@@ -76,9 +77,17 @@ class ArrayFeed:
 
     def samples(self) -> Iterator[NDArray[Any]]:
         """See `Feed`."""
-        fitted = self.preprocessing.array_samples(self.array)
-        for identity, sample in zip(self.identities, fitted, strict=True):
-            yield finite(sample, self.array.where, identity)
+        fitted = zip(self.identities, self.preprocessing.array_samples(self.array), strict=True)
+        # Small samples of an array in memory are checked together: a call for each takes longer than its work.
+        in_memory = isinstance(self.array, MemoryArray)
+        bytes_each = self.preprocessing.dtype.itemsize * math.prod(self.preprocessing.sample_shape)
+        together = max(1, _CHECKED_AT_ONCE // max(1, bytes_each)) if in_memory else 1
+        while some := list(islice(fitted, together)):
+            if together == 1 or not _all_finite([sample for _, sample in some]):
+                for identity, sample in some:
+                    yield finite(sample, self.array.where, identity)
+            else:
+                yield from (sample for _, sample in some)
 
     def labels(self) -> Labels | None:
         """See `Feed`."""
@@ -283,6 +292,14 @@ def _chosen(path: Path, arrays: Sequence[StoredArray], said: str | None, input_n
     raise InputError(
         f"{path}: holds no array named '{name}' (it holds {members}); save it so, or name another: {path}:ARRAY"
     )
+
+
+_CHECKED_AT_ONCE = 1 << 18
+"""Bytes of small samples that are looked at together."""
+
+
+def _all_finite(samples: Sequence[NDArray[Any]]) -> bool:
+    return samples[0].dtype.kind != "f" or bool(np.isfinite(np.concatenate(samples, axis=None)).all())
 
 
 def finite(sample: NDArray[Any], where: str, identity: str) -> NDArray[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gfpq_inspect.analyze.metrics import METRICS, Pool, cosines, equality_of, scores_of, sqnrs_db
+from gfpq_inspect.analyze.metrics import METRICS, Pool, added_in_order, cosines, equality_of, scores_of, sqnrs_db
 from gfpq_inspect.analyze.result import Scores, Spread, Status
 from gfpq_inspect.quantize import kernels
 
@@ -268,3 +268,17 @@ def test_spreads_are_handed_on() -> None:
     spread = Spread(0.99, 0.98, "a.jpg", 0.985)
     sums, _ = kernels.similarity(gaussian()[None], [gaussian(seed=1)[None]])
     assert scores_of(sums[0, 0], spread).cosine_spread is spread
+
+
+@pytest.mark.parametrize("shape", [(129, 7, 3, 17), (300, 1), (18, 2), (1, 5), (5, 0, 3)])
+@pytest.mark.parametrize("known", [False, True])
+def test_samples_are_added_one_after_another(shape: tuple[int, ...], known: bool) -> None:
+    draw = np.random.default_rng(3)
+    samples = draw.standard_normal(shape) * 10.0 ** draw.integers(-12, 12, shape)
+    samples.reshape(len(samples), -1)[:, :1] = -0.0
+    before = draw.standard_normal(shape[1:]) if known else None
+    expected = before
+    for sample in samples:
+        expected = sample.copy() if expected is None else expected + sample
+    assert expected is not None
+    assert added_in_order(before, samples).tobytes() == expected.tobytes()

@@ -151,3 +151,14 @@ def test_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     assert runtime.unusable_instruction_set() == "mmx"
     monkeypatch.setenv("GFPQ_INSTRUCTION_SET", "baseline")
     assert runtime.unusable_instruction_set() is None
+
+
+@pytest.mark.parametrize("odd", [None, np.nan, np.inf])
+@pytest.mark.parametrize("shape", [(200, 100), (3, 20_000), (2, 3), (1, 0)])
+def test_largest_magnitudes_are_those_of_each_row(shape: tuple[int, int], odd: float | None) -> None:
+    rows = np.random.default_rng(5).standard_normal(shape).astype(np.float32)
+    rows[-1] = -0.0
+    if odd is not None and rows.size:
+        rows[0, 0] = odd
+    expected = np.array([kernels.largest_magnitude(row)[0] for row in rows])
+    assert kernels.largest_magnitudes(rows).tobytes() == expected.tobytes()

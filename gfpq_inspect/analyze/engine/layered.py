@@ -160,7 +160,7 @@ class LayeredEngine:
             for value in action.measure:
                 columns = [index for key, index in self._points.items() if key[:2] == value]
                 rows = stacked(as_floating(live[value]), 1 if value in self._constants else samples)
-                magnitudes[:, columns] = [[kernels.largest_magnitude(row)[0]] for row in rows]
+                magnitudes[:, columns] = kernels.largest_magnitudes(rows)[:, None]
             for value in action.drop:
                 live.pop(value, None)
         return magnitudes

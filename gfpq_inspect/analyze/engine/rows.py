@@ -76,8 +76,13 @@ class Target:
 
     def put(self, sums: NDArray[np.float64], products: NDArray[np.float64], into: Measurement) -> None:
         """Put sums and products of `kernels.similarity` there."""
-        sums, products = sums[:, self.places], products[:, self.places][:, :, self.places]
-        into.sums[:, self.row, self.columns] = sums
+        if self.places != list(range(sums.shape[1])):
+            sums, products = sums[:, self.places], products[:, self.places][:, :, self.places]
+        first, end = self.columns[0], self.columns[0] + len(self.columns)
+        if self.columns == list(range(first, end)):  # neighbours, as they mostly are: a slice is copied far faster
+            into.sums[:, self.row, first:end] = sums
+        else:
+            into.sums[:, self.row, self.columns] = sums
         if self.shares is not None:
             side, (data, weight, both) = self.shares
             into.isolation[:, self.row, side] = products[:, both, [data, weight, both]]
