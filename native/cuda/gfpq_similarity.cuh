@@ -37,6 +37,7 @@ gfpq_similarity_shares(const gfpq_similarity::Element* __restrict__ reference, G
     }
     Sums sums;
     sums.start();
+    if (aligned && threadIdx.x == 0) fetch_share_ahead(from, share);
     wait_for_previous_kernel();
     let_next_kernel_start();
     if (aligned) add_share<true>(from, share, sums);

@@ -36,6 +36,7 @@ enum {
     warps = threads / 32,
     group = 4,  // neighbouring elements that a thread takes at a time
     stride = threads * group,
+    turns_ahead = 2,  // turns that a block has brought into the second cache while the kernel before it ends
     piece_unit = 32,  // pieces of a sample are multiples of this
     pairs = lanes * (lanes - 1) / 2,
     row_width = (int)lanes * (int)fields,
@@ -86,6 +87,17 @@ __device__ __forceinline__ void wait_for_previous_kernel() {
 __device__ __forceinline__ void let_next_kernel_start() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// Has memory brought into the second cache. Nothing is read yet, and whoever still writes there writes to that cache, so
+// that this may come before wait_for_previous_kernel. `data` is aligned to 16 bytes.
+__device__ __forceinline__ void fetch_ahead(const Element* data, Word count) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && __CUDACC_VER_MAJOR__ >= 12
+    const Word bytes = count * (Word)sizeof(Element);
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(data)), "r"(bytes) : "memory");
+#else
+    (void)data, (void)count;
 #endif
 }
 

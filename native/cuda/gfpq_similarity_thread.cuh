@@ -91,6 +91,14 @@ struct Groups {
     }
 };
 
+__device__ __forceinline__ void fetch_share_ahead(const Buffers& from, const Share& share) {
+    for (Word turn = 0; turn < turns_ahead && turn < share.turns; ++turn) {
+        const size_t at = share.first + turn * share.jump;
+        fetch_ahead(from.x + at, stride);
+        for (int k = 0; k < lanes; ++k) fetch_ahead(from.y[k] + at, stride);
+    }
+}
+
 // The next groups are asked for before the last ones are added, so that the memory has work all the time. The piece comes
 // first: its groups, and the elements behind its last whole group.
 template <bool ALIGNED>

@@ -302,7 +302,8 @@ class Exact:
         """The sums of the similarity kernel against NumPy's, and their independence of batch and alignment."""
         rng = np.random.default_rng(11)
         wrong: list[str] = []
-        shapes = ((1, 1, 1), (3, 1000, 1), (2, 1_300_001, 1), (2, 16385, 3), (5, 70001, 2), (1, 1 << 20, 4), (2, 40000, 9))
+        shapes = ((1, 1, 1), (3, 1000, 1), (2, 1_300_001, 1), (2, 16385, 3), (5, 70001, 2), (1, 1 << 20, 4))
+        shapes += ((2, 40000, 9),)
         for dtype in (np.float32, np.float64):
             for kind in ("alike", "not finite", "far apart", "subnormal"):
                 for samples, size, lanes in shapes:
