@@ -264,11 +264,7 @@ def statistics_of(model: Model, layer: Layer, tensors: Mapping[str, onnx.TensorP
     """Stored statistics of a BatchNorm layer in either framework's form, or None."""
     if canonical_type(layer) not in ("BatchNorm", "BN"):
         return None
-    arrays = [
-        array_of(tensors[name]).ravel().astype(np.float64)
-        for name in layer.weights
-        if name in tensors
-    ]
+    arrays = [array_of(tensors[name]).ravel().astype(np.float64) for name in layer.weights if name in tensors]
     if layer.type == "BatchNormalization":
         if len(arrays) < 4:
             return None

@@ -65,9 +65,7 @@ def _pairs(start: Model, end: Model, bits: int) -> Iterator[tuple[Layer, Array, 
             continue
         assert names[0] is not None
         assert names[1] is not None
-        arrays = [
-            array_of(tensors[name]) for tensors, name in ((first, names[0]), (second, names[1]))
-        ]
+        arrays = [array_of(tensors[name]) for tensors, name in ((first, names[0]), (second, names[1]))]
         if arrays[0].shape == arrays[1].shape:
             one, two = (np.ascontiguousarray(array, dtype=np.float32) for array in arrays)
             yield layer, one, two, layer.quantization.bits or bits

@@ -17,9 +17,7 @@ def _parameters(model: Model) -> dict[str, Blobs]:
     """Parameters of the Quant layers by layer name."""
     tensors = initializers_of(model)
     return {
-        layer.name: [
-            array_of(tensors[name]).astype(np.float64) for name in layer.weights if name in tensors
-        ]
+        layer.name: [array_of(tensors[name]).astype(np.float64) for name in layer.weights if name in tensors]
         for layer in model.layers
         if layer.kind is LayerKind.QUANT and layer.weights
     }
