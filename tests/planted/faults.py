@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from gfpq_inspect.analyze.findings.case import filters_of, initializers_of, main_weight, statistics_of
 from gfpq_inspect.models.model import Layer, Model
 from gfpq_inspect.models.pair import canonical_type
+from gfpq_inspect.models.tensors import array_of
 from gfpq_inspect.quantize import kernels
 
 Array = NDArray[Any]
@@ -29,7 +30,7 @@ def with_weights(model: Model, changes: Mapping[str, Change]) -> Model:
     graph.CopyFrom(model.graph)
     for tensor in graph.graph.initializer:
         if tensor.name in changes:
-            array = numpy_helper.to_array(tensor)
+            array = array_of(tensor)
             changed = np.ascontiguousarray(changes[tensor.name](array.copy()), dtype=array.dtype)
             assert changed.shape == array.shape
             tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
@@ -139,6 +140,6 @@ def batch_norm_drift(model: Model, size: float = 0.2, seed: int = 0) -> Model:
 def expects_mean(model: Model, mean: tuple[float, ...]) -> Model:
     """The first convolution's bias, as training for input with a mean larger by `mean` would leave it."""
     layer, name = next((one, name) for one, name in weighted(model) if canonical_type(one) == "Convolution")
-    weight = numpy_helper.to_array(initializers_of(model)[name])
+    weight = array_of(initializers_of(model)[name])
     shift = np.einsum("fchw,c->f", weight.astype(np.float64), np.asarray(mean))
     return with_weights(model, {layer.weights[1]: lambda array: array + shift})

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from gfpq_inspect.models.model import Layer, Model
+from gfpq_inspect.models.tensors import array_of
 
 Array = NDArray[Any]
 
@@ -32,7 +33,7 @@ class ExactNetwork:
         graph = model.graph.graph
         self._nodes = {node.name: node for node in graph.node}
         self._order = list(graph.node)
-        self._known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self._known = {tensor.name: array_of(tensor) for tensor in graph.initializer}
         self._opset = next(entry.version for entry in model.graph.opset_import if entry.domain in ("", "ai.onnx"))
 
     def network(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
