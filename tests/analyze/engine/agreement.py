@@ -23,8 +23,8 @@ from gfpq_inspect.quantize.kernels import SUM_FIELDS
 
 COLUMN = SUM_FIELDS.index
 ADDED = [COLUMN(f"sum_{name}") for name in ("x", "y", "xx", "yy", "xy", "d", "dd", "abs_d")]
-# Tensors of so many elements may be summed in float32, within 1e-8 of the sum of magnitudes: chunks of 24 576, and pieces
-# of blocked ones after the first of at most 8 192 (native/src/similarity.hpp, native/ort/layout.cpp).
+# Tensors of so many elements may be summed in float32, within 1e-8 of the sum of magnitudes: chunks of 24 576, and
+# pieces of blocked ones after the first of at most 8 192 (native/src/similarity.hpp, native/ort/layout.cpp).
 FLOAT_CHUNK, FLOAT_BOUND = 8192, 2 * 1e-8
 EXACT = [COLUMN(name) for name in SUM_FIELDS if COLUMN(name) not in ADDED]
 
