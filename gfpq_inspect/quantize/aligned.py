@@ -17,7 +17,8 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     room = np.empty(size + _LINE, np.uint8)
     start = -_address(room) % _LINE
-    return room[start : start + size].view(dtype).reshape(shape)
+    # Cut in two steps: an empty slice would point to the first byte of what it was cut from.
+    return room[start:][:size].view(dtype).reshape(shape)
 
 
 def aligned_copy(array: NDArray[Any]) -> NDArray[Any]:
