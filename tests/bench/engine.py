@@ -40,7 +40,9 @@ from .networks import models_folder, multiply_adds, real_networks
 from .shapes import SHAPES, write
 
 WORKERS = 2
-SAMPLES = 4
+PAUSE_S = 0.2
+"""Before every timed run: threads of the run before would else wait for work busily, beside those of this one."""
+SAMPLES = 32
 REACH = {"lanes": 1.25, "lanes_norm": 1.45, "isolated": 1.35, "histograms": 1.5, "real": 1.6}
 REAL_MULTIPLY_ADDS = 100_000_000
 """Real networks of less are no part of the goal."""
@@ -152,6 +154,7 @@ def measure(
     with one_thread_a_worker(WORKERS):
         for _ in range(rounds + 1):
             for key, run in runs.items():
+                time.sleep(PAUSE_S)
                 begun, used = time.perf_counter(), time.process_time()
                 run()
                 times[key].append((time.perf_counter() - begun) / SAMPLES)
