@@ -9,7 +9,7 @@ namespace gfpq::ort {
 namespace {
 
 // All lanes of a piece, with what is made of them, stay in the second cache from one stage to the next.
-constexpr std::size_t kShortPiece = std::size_t{1} << 13;
+constexpr std::size_t kShortPiece = 3 * (std::size_t{1} << 12);
 
 }  // namespace
 
@@ -27,8 +27,11 @@ std::vector<Piece> Layout::pieces(bool summed) const {
     for (std::size_t image = 0; image < (block == 0 ? 1 : images); ++image) {
         const std::size_t first = image * image_size();
         const std::size_t full = block == 0 ? size : channels / block * block * plane;
-        const std::size_t longest = similarity_chunk_length(full, most);
-        for (std::size_t at = 0; at < full; at += longest) {
+        // A sample's first piece is summed in double.
+        const std::size_t start = block != 0 && summed && full > kFloatPiece && all.empty() ? kFloatPiece : 0;
+        if (start != 0) all.push_back({first, first + start, 0, start});
+        const std::size_t longest = similarity_chunk_length(full - start, most);
+        for (std::size_t at = start; at < full; at += longest) {
             const std::size_t end = std::min(full, at + longest);
             all.push_back({first + at, first + end, 0, end - at});
         }

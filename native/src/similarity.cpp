@@ -23,9 +23,12 @@ void sum_chunk(const double* x, const double* const* y, std::size_t lanes, std::
     exact_chunk(x, y, lanes, begin, end, rows, products);
 }
 
-bool sums_in_float(std::size_t count, const RunningSums* running) noexcept {
+bool sums_in_float(std::size_t count, std::size_t lanes, const RunningSums* running) noexcept {
     const Kernels* table = kernels();
     const std::size_t least = running == nullptr || running->tiles == 0 ? kFloatChunk : kFloatPiece;
+    if (running != nullptr)
+        for (std::size_t k = 0; k < lanes; ++k)
+            if (running->xx[k] < running->least_xx[k] || running->dd[k] < running->least_dd[k]) return false;
     return count >= least && table != nullptr && table->sums_in_float;
 }
 
@@ -34,6 +37,7 @@ void add_energies(const double* rows, std::size_t lanes, std::size_t tiles, Runn
         running.xx[k] += rows[kSumXX];
         running.yy[k] += rows[kSumYY];
         running.dd[k] += rows[kSumDD];
+        running.max_abs_d[k] = maximum_of(running.max_abs_d[k], rows[kMaxAbsD]);
     }
     running.tiles += tiles;
 }
@@ -42,7 +46,7 @@ void add_energies(const double* rows, std::size_t lanes, std::size_t tiles, Runn
 void sum_chunk(const float* x, const float* const* y, std::size_t lanes, std::size_t begin, std::size_t end,
                double* rows, double* products, RunningSums* running) noexcept {
     const std::size_t whole = begin + (end - begin) / kTile * kTile;
-    const bool in_float = sums_in_float(end - begin, running) &&
+    const bool in_float = sums_in_float(end - begin, lanes, running) &&
                           float_chunk(x, y, lanes, begin, whole, rows, products, running);
     if (!in_float) exact_chunk(x, y, lanes, begin, end, rows, products);
     if (running != nullptr) add_energies(rows, lanes, (end - begin + kTile - 1) / kTile, *running);

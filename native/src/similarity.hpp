@@ -81,7 +81,7 @@ constexpr std::size_t similarity_chunk_length(std::size_t size, std::size_t long
 /// After the first piece of a sample, pieces with at least so many elements may be summed in float.
 inline constexpr std::size_t kFloatPiece = 4096;
 
-/// What is known of the pieces of one sample so far: energies of every lane, and the sums of squares that its errors of
+/// What is known of the pieces of one sample so far: energies and largest error of every lane, and the sums of squares that its errors of
 /// rounding follow from. A short piece alone has too few columns for its errors to average out (a dozen channels may hold
 /// all of it); together with the pieces before it has enough.
 struct RunningSums {
@@ -91,13 +91,16 @@ struct RunningSums {
     double xx_square[kMostLanes] = {};
     double xd_square[kMostLanes] = {};
     double dd_square[kMostLanes] = {};
+    double max_abs_d[kMostLanes] = {};
+    double least_xx[kMostLanes] = {};  ///< below these energies, a piece like the last refused one is refused again
+    double least_dd[kMostLanes] = {};
     std::size_t tiles = 0;  ///< seen so far, in float or not
 };
 
 /// One piece of one sample, at most kSimilarityChunk elements, on the caller's thread: `rows` gets
 /// [lanes, kSumFields], `products` the upper triangle of [lanes, lanes]. `similarity` is these pieces, merged in order.
 /// With `running`, which starts empty for every sample, the sums of all pieces together keep their precision, so that
-/// short pieces can be summed in float, too.
+/// short pieces can be summed in float, too; a piece whose errors stay below the largest one so far may give theirs roughly.
 template <class T>
 void similarity_chunk(const T* reference, const T* const* lanes, std::size_t lane_count, std::size_t count,
                       double* rows, double* products, RunningSums* running = nullptr) noexcept;

@@ -61,6 +61,7 @@ constexpr double kLeastSquares = 0x1p-75;
 
 /// What the kernels say of the size of errors is that much off, at most.
 constexpr float kRoughly = 1.0f - 0x1p-20f;
+constexpr double kRoughlyAtMost = 1.0 + 0x1p-19;
 
 const FloatTileKernels& float_kernels() noexcept {
     const Kernels* table = kernels();
@@ -152,9 +153,15 @@ private:
             xd_square += running_->xd_square[k];
             dd_square += running_->dd_square[k];
         }
-        if (xx_square > kLargestShare * xx * xx || dd_square > kLargestShare * dd * dd) return false;
-        return xx_square + xd_square <= kLargestShare * xx * yy &&
-               xx_square + 4.0 * xd_square + dd_square <= kLargestShare * yy * yy;
+        if (xx_square <= kLargestShare * xx * xx && dd_square <= kLargestShare * dd * dd &&
+            xx_square + xd_square <= kLargestShare * xx * yy &&
+            xx_square + 4.0 * xd_square + dd_square <= kLargestShare * yy * yy)
+            return true;
+        if (running_ != nullptr) {
+            running_->least_xx[k] = std::sqrt(xx_square / kLargestShare) - row[kSumXX];
+            running_->least_dd[k] = std::sqrt(dd_square / kLargestShare) - row[kSumDD];
+        }
+        return false;
     }
 
     void keep_squares() const noexcept {
@@ -182,6 +189,8 @@ private:
         float bound = 0.0f;
         for (const float size : lane_[k].largest) bound = size > bound ? size : bound;
         if (bound == 0.0f) return 0.0;
+        // Where an earlier piece has a larger one, it need not be known how large exactly.
+        if (running_ != nullptr && static_cast<double>(bound) * kRoughlyAtMost < running_->max_abs_d[k]) return bound;
         bound *= kRoughly;
         double found = 0.0;
         for (std::size_t tile = 0; tile < tiles_; ++tile) {
