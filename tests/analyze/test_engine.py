@@ -247,7 +247,7 @@ def test_tensors_are_shared_until_lanes_differ(network: Model, monkeypatch: pyte
     monkeypatch.setattr(Step, "run", counted)
     monkeypatch.setattr("gfpq_inspect.analyze.session.gather_evidence", not_yet)
     with pytest.raises(LookupError):
-        compare(network, samples(1, 3, 8, 8), workers=1)
+        compare(network, samples(1, 3, 8, 8), workers=1, engine="layered")
     # One trial, one calibration as far as the last quantized tensor, and one run a lane where inputs or weights differ.
     # At the first layer the lanes' inputs are the float ones, so that the probes compute nothing of their own.
     assert runs["conv1"] == 1 + 1 + 4

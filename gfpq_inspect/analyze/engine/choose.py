@@ -27,7 +27,7 @@ ENGINES = ("auto", "merged", "layered")
 """What can be asked for; 'auto' merges the lanes of networks that are worth it."""
 
 WORTH_MULTIPLY_ADDS = 10_000_000
-"""A sample of a smaller network takes less time than the overhead of a run: batches of samples are faster there."""
+"""A sample of a smaller network takes less time than the overhead of a run: its graph takes a batch at a time."""
 
 
 def check_engine(engine: str) -> None:
@@ -44,9 +44,10 @@ def _on_cpu(experiment: Experiment, engine: str) -> LayeredEngine:
     layers = [layer for model in experiment.models.values() for layer in model.layers]
     # The kernels go by the network alone, so that both engines give the same numbers.
     large = sum(layer.multiply_adds or 0 for layer in layers) >= WORTH_MULTIPLY_ADDS
-    if not large and engine != "merged":
-        return LayeredEngine(experiment)
-    return MergedEngine(experiment, blocked=large, merge=engine != "layered")
+    made = MergedEngine(experiment, blocked=large, merge=engine != "layered", stacked=not large)
+    if engine == "merged" and not made.is_merged and not large:
+        return MergedEngine(experiment, blocked=False)
+    return made
 
 
 def engine_for(experiment: Experiment, device: str = CPU, engine: str = "auto") -> LayeredEngine:

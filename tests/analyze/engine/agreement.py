@@ -24,7 +24,7 @@ from gfpq_inspect.quantize.kernels import SUM_FIELDS
 COLUMN = SUM_FIELDS.index
 ADDED = [COLUMN(f"sum_{name}") for name in ("x", "y", "xx", "yy", "xy", "d", "dd", "abs_d")]
 # Tensors of so many elements may be summed in float32, within 1e-8 of the sum of magnitudes: chunks of 24 576, and
-# pieces of blocked ones after the first of at most 8 192 (native/src/similarity.hpp, native/ort/layout.cpp).
+# pieces of at least 4 096 of blocked ones, after a first one of 4 096 (native/src/similarity.hpp, ort/layout.cpp).
 FLOAT_CHUNK, FLOAT_BOUND = 8192, 2 * 1e-8
 EXACT = [COLUMN(name) for name in SUM_FIELDS if COLUMN(name) not in ADDED]
 
@@ -152,9 +152,9 @@ def cosines(measurement: Measurement) -> NDArray[np.float64]:
 
 
 def assert_engines_agree(
-    experiment: Experiment, feeds: Feeds, samples: int = 1, *, blocked: bool, each: bool = False
+    experiment: Experiment, feeds: Feeds, samples: int = 1, *, blocked: bool, each: bool = False, stacked: bool = False
 ) -> MergedEngine:
-    """Run both engines on a batch; the merged one must really have merged."""
+    """Run both engines on a batch; the caller looks whether the merged one has really merged."""
     layered = MergedEngine(experiment, blocked=blocked, merge=False)
     first = {
         side: {name: a[: len(a) // samples] if a.ndim else a for name, a in arrays.items()}
@@ -162,7 +162,7 @@ def assert_engines_agree(
     }
     experiment = capturing(experiment, layered, first)
     layered = MergedEngine(experiment, blocked=blocked, merge=False)
-    merged = MergedEngine(experiment, blocked=blocked)
+    merged = MergedEngine(experiment, blocked=blocked, stacked=stacked)
     for engine in (layered, merged):
         engine.trial(first, 1)
     magnitudes = layered.calibrate(feeds, samples)

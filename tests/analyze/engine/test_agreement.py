@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -71,6 +73,37 @@ def test_merged_and_layered_are_equal(
         samples = 1
     feeds = spoiled(noise(experiment, samples, seed, scale), unusual, seed)
     assert_engines_agree(experiment, feeds, samples, blocked=blocked, each=each)
+
+
+@settings(max_examples=100, **SETTINGS)
+@given(
+    choices=CHOICES,
+    seed=st.integers(0, 10**6),
+    samples=st.integers(2, 5),
+    unusual=st.none() | st.sampled_from(UNUSUAL),
+    bits=st.sampled_from([8, 16]),
+    isolate=st.booleans(),
+    each=st.booleans(),
+)
+def test_stacked_and_layered_are_equal(
+    *, choices: list[Choice], seed: int, samples: int, unusual: float | None, bits: int, isolate: bool, each: bool
+) -> None:
+    """A graph of a whole batch; batches of another size come from the layered engine, with the same bits."""
+    model = replace(built(random_graph(choices, seed), 1), batchable=True)  # if it is not, the next line finds out
+    experiment = experiment_of(model, bits=bits, isolate=isolate)
+    assume(stacks(experiment, noise(experiment, samples, seed), samples))
+    feeds = spoiled(noise(experiment, samples, seed), unusual, seed)
+    merged = assert_engines_agree(experiment, feeds, samples, blocked=False, each=each, stacked=True)
+    assert merged.is_plain
+    assume(merged.is_merged)
+    layered = LayeredEngine(merged.experiment)
+    for count in {1, samples - 1}:
+        fewer = noise(experiment, count, seed + 1)
+        magnitudes = layered.calibrate(fewer, count)
+        np.testing.assert_array_equal(merged.calibrate(fewer, count), magnitudes)
+        deltas = coefficients(experiment, magnitudes)
+        found, expected = merged.measure(fewer, count, deltas), layered.measure(fewer, count, deltas)
+        np.testing.assert_array_equal(found.sums, expected.sums)
 
 
 @settings(max_examples=60, **SETTINGS)

@@ -39,10 +39,18 @@ def part_of(feeds: Feeds, index: int, count: int) -> Feeds:
 
 
 def both_ways(
-    experiment: Experiment, feeds: Feeds, count: int, *, blocked: bool, stride: int, each: bool = False
+    experiment: Experiment,
+    feeds: Feeds,
+    count: int,
+    *,
+    blocked: bool,
+    stride: int,
+    each: bool = False,
+    stacked: bool = False,
 ) -> tuple[ChannelEvidence, ChannelEvidence]:
     """Evidence of the taps, and that of the layered engine with the same kernels."""
-    merged, layered = MergedEngine(experiment, blocked=blocked), MergedEngine(experiment, blocked=blocked, merge=False)
+    merged = MergedEngine(experiment, blocked=blocked, stacked=stacked)
+    layered = MergedEngine(experiment, blocked=blocked, merge=False)
     merged.look_at(stride)
     facts = merged.trial(part_of(feeds, 0, count), 1)
     layered.trial(part_of(feeds, 0, count), 1)
@@ -122,6 +130,13 @@ def test_random_networks(
     experiment = experiment_of(built(mixed_network(choices, seed)), isolate=isolate)
     feeds = noise(experiment, 3, seed)
     assert_same(*both_ways(experiment, feeds, 3, blocked=blocked, stride=stride, each=each))
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_samples_of_a_stacked_batch(*, each: bool) -> None:
+    experiment = experiment_of(built(wide_network()))
+    feeds = noise(experiment, 3)
+    assert_same(*both_ways(experiment, feeds, 3, blocked=False, stride=2, each=each, stacked=True))
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

@@ -225,10 +225,30 @@ def choose_plain(experiment: object) -> object:
 
 def test_the_choice() -> None:
     experiment = experiment_of(built(wide_network()))
-    assert type(engine_for(experiment)) is LayeredEngine
-    assert isinstance(engine_for(experiment, engine="merged"), MergedEngine)
+    for engine, merged in (("auto", True), ("merged", True), ("layered", False)):
+        chosen = engine_for(experiment, engine=engine)
+        assert isinstance(chosen, MergedEngine)
+        assert chosen.is_merged is merged
+        assert chosen.is_plain
     with pytest.raises(UsageError, match="engine 'fast' is unknown; give auto, merged, layered"):
         check_engine("fast")
+
+
+def test_a_small_network_runs_in_batches() -> None:
+    """The first batch of more than one sample says how large the graph's batches are."""
+    experiment = experiment_of(built(wide_network()))
+    engine = engine_for(experiment)
+    assert isinstance(engine, MergedEngine)
+    engine.trial(noise(experiment, 1), 1)
+    deltas = [0] * len(experiment.points)
+    expected = LayeredEngine(experiment)
+    for count in (1, 4, 3, 4):
+        feeds = noise(experiment, count, count)
+        np.testing.assert_array_equal(
+            engine.measure(feeds, count, deltas).sums, expected.measure(feeds, count, deltas).sums
+        )
+    assert engine.name == "merged (ONNX Runtime, all lanes in one graph)"
+    assert list(engine._graphs) == ["measurement"]
 
 
 def test_a_large_network_is_merged(monkeypatch: pytest.MonkeyPatch) -> None:

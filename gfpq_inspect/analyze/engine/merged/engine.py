@@ -43,13 +43,19 @@ class MergedEngine(LayeredEngine):
         experiment: What to run.
         blocked: Whether channels may be kept in blocks.
         merge: Whether lanes are merged at all; without, this is the layered engine, with the same kernels.
+        stacked: Whether the graph takes a batch at once instead of one sample after the other: samples of small
+            networks take less time than a run's overhead. The layered engine takes what cannot be stacked.
 
     Raises:
         ModelError: A layer that ONNX Runtime refuses.
     """
 
-    def __init__(self, experiment: Experiment, *, blocked: bool = True, merge: bool = True) -> None:
+    def __init__(
+        self, experiment: Experiment, *, blocked: bool = True, merge: bool = True, stacked: bool = False
+    ) -> None:
         self._merge = merge
+        self._stacked = stacked
+        self._stack: int | None = None
         self._look_stride: int | None = None
         self._own_reason = None if merge else "it was asked for"
         shared = shared_of(experiment, blocked=blocked)
@@ -71,6 +77,18 @@ class MergedEngine(LayeredEngine):
         self._graphs: dict[str, Graph] = {}
         self._refusal: str | None = self._own_reason or shared.refusal or operators_refused()
         self._split = split_of(self, shared.refused, {})
+        if self._stacked and self._refusal is None:
+            self._refusal = self._unstackable()
+
+    def _unstackable(self) -> str | None:
+        """Why samples cannot be stacked in one graph, or None."""
+        if not self._split.is_whole:
+            return "some layers run by themselves, and the network is too small for a graph a sample"
+        for steps in self._steps.values():
+            for step in steps:
+                if not step.batch_safe and not step.constant:
+                    return f"the layer '{step.layer.name}' takes samples one at a time"
+        return None
 
     @property
     def name(self) -> str:  # type: ignore[override]  # a constant there, a finding here
@@ -152,14 +170,23 @@ class MergedEngine(LayeredEngine):
         """See `interface.Engine.calibrate`."""
 
         def work(split: Split) -> NDArray[np.float64]:
+            if self._stacked:
+                return self._graph("calibration", feeds, samples).magnitudes(_aligned(feeds))
             if split.is_whole:
                 rows = [self._graph("calibration", part).magnitudes(part) for part in _parts(feeds, samples)]
             else:
                 rows = [self._parted(split, part).magnitudes(part) for part in _parts(feeds, samples)]
             return np.concatenate(rows)
 
-        done = self._attempt(work)
+        done = None if self._is_odd(samples) else self._attempt(work)
         return super().calibrate(feeds, samples) if done is None else done
+
+    def _is_odd(self, samples: int) -> bool:
+        """Whether a batch is not as large as those of the graphs: the layered engine takes it, with the same bits."""
+        with self._lock:
+            if self._stacked and self._stack is None and samples > 1:
+                self._stack = samples
+        return self._stacked and samples != self._stack
 
     def measure(
         self, feeds: Feeds, samples: int, deltas: Sequence[Any] | None, layer_done: LayerDone | None = None
@@ -195,6 +222,13 @@ class MergedEngine(LayeredEngine):
 
         def work(split: Split) -> Measurement:
             measurement = self._row_measurer.empty(samples)
+            if self._stacked:
+                if odd:
+                    measurement = LayeredEngine.measure(self, feeds, samples, deltas)
+                else:
+                    self._graph("measurement", feeds, samples).measure(_aligned(feeds), deltas, measurement, 0)
+                self._look(feeds, samples, deltas, measurement, looked_at)
+                return measurement
             for index, part in enumerate(_parts(feeds, samples)):
                 if split.is_whole:
                     graph = self._graph("measurement", part)
@@ -206,6 +240,7 @@ class MergedEngine(LayeredEngine):
                     add_sample(measurement, self._parted(split, part).measure(part, deltas), index)
             return measurement
 
+        odd = self._is_odd(samples)
         done = self._attempt(work)
         if done is None:
             return LayeredEngine.measure(self, feeds, samples, deltas, layer_done)
@@ -214,6 +249,25 @@ class MergedEngine(LayeredEngine):
                 if action.step is not None:
                     layer_done(action.step.layer)
         return done
+
+    def _look(
+        self,
+        feeds: Feeds,
+        samples: int,
+        deltas: Sequence[Any] | None,
+        measurement: Measurement,
+        looked_at: Collection[int],
+    ) -> None:
+        """Run some samples of a stacked batch again, each by itself, for the evidence of whole tensors."""
+        if self._look_stride is None or not looked_at:
+            return
+        parts = _parts(feeds, samples)
+        for index in sorted(looked_at):
+            graph = self._graph("looks", parts[index], 1)
+            looks = self._looks()
+            if looks is not None:
+                graph.measure(parts[index], deltas, self._row_measurer.empty(1), 0, looks=looks)
+                measurement.looks.append((index, looks))
 
     def _looks(self) -> SampleLooks | None:
         plan = self._plan_of_looks
@@ -235,7 +289,7 @@ class MergedEngine(LayeredEngine):
         with self._lock:
             if split is not self._split:
                 return  # another thread has found it out
-            found = after(self, split, error)
+            found = None if self._stacked else after(self, split, error)
             if found is None:
                 self._refusal = " ".join(str(error).split())[:200]
             else:
@@ -256,17 +310,17 @@ class MergedEngine(LayeredEngine):
         woven = PartWeaver(ground, lanes, weights, segment=segment, crossing=crossing).part(calibration=calibration)
         return Graph(woven, self._shared.bases, {}, len(self.experiment.points), 1)
 
-    def _graph(self, kind: str, feeds: Feeds) -> Graph:
+    def _graph(self, kind: str, feeds: Feeds, samples: int = 1) -> Graph:
         with self._lock:
             if self._refusal is not None:
                 raise NotMerged(self._refusal)
             if kind not in self._graphs:
                 if self._facts is None:
-                    self.trial(feeds, 1)
-                self._graphs[kind] = self._woven(kind, feeds)
+                    self.trial(_parts(feeds, samples)[0], 1)
+                self._graphs[kind] = self._woven(kind, feeds, samples)
             return self._graphs[kind]
 
-    def _woven(self, kind: str, feeds: Feeds) -> Graph:
+    def _woven(self, kind: str, feeds: Feeds, samples: int) -> Graph:
         experiment, bases = self.experiment, self._shared.bases
         dtypes = dict(self._dtypes)
         inputs = {}
@@ -274,21 +328,32 @@ class MergedEngine(LayeredEngine):
             for value, array in arrays.items():
                 dtypes[side, value] = array.dtype
                 inputs[side, value] = (array.dtype, array.shape)
-        ground, weights = self._ground(dtypes)
-        if kind == "measurement":
-            looking = None if self._look_stride is None else LookingWeaver(ground, experiment.lanes, weights)
-            woven = (looking or Weaver(ground, experiment.lanes, weights)).measurement(self._plan)
-            self._plan_of_looks = None if looking is None else looking.plan
-        else:
+        ground, weights = self._ground(dtypes, samples)
+        if kind == "calibration":
             lanes = [reference_lane(side) for side in experiment.models]
             woven = Weaver(ground, lanes, weights).calibration(self._calibration_plan)
-        return Graph(woven, bases, inputs, len(experiment.points), 1)
+        elif self._look_stride is not None and samples == 1:
+            looking = LookingWeaver(ground, experiment.lanes, weights)
+            woven = looking.measurement(self._plan)
+            self._plan_of_looks = looking.plan
+        else:
+            woven = Weaver(ground, experiment.lanes, weights).measurement(self._plan)
+            if not self._stacked:
+                self._plan_of_looks = None
+        return Graph(woven, bases, inputs, len(experiment.points), samples)
 
-    def _ground(self, dtypes: dict[Value, np.dtype[Any] | None]) -> tuple[Ground, LaneWeights]:
+    def _ground(self, dtypes: dict[Value, np.dtype[Any] | None], samples: int = 1) -> tuple[Ground, LaneWeights]:
         assert self._facts is not None
         bases = self._shared.bases
-        ground = Ground(self.experiment, bases, self._facts, dtypes, self._constants, 1)
+        ground = Ground(self.experiment, bases, self._facts, dtypes, self._constants, samples)
         return ground, LaneWeights(bases, self._shared.placed)
+
+
+def _aligned(feeds: Feeds) -> Feeds:
+    return {
+        side: {name: aligned(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        for side, arrays in feeds.items()
+    }
 
 
 def _parts(feeds: Feeds, samples: int) -> list[Feeds]:
