@@ -26,7 +26,7 @@ from gfpq_inspect.models.model import Model, ModelInput
 Array = NDArray[Any]
 Outcome = TypeVar("Outcome")
 
-CACHE_BYTES = 4 << 20
+CACHE_BYTES = 8 << 20
 """What the busiest layer of a batch may touch: more samples than that leave the cache and are no faster."""
 LIVE_BYTES = 192 << 20
 """What all live tensors of one worker may take."""
