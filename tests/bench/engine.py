@@ -123,20 +123,16 @@ def measure(
     if isinstance(engine, MergedEngine) and histograms:
         engine.look_at(STRIDE)
     random = np.random.default_rng(1)
-    inputs = [
-        {entry.name: random.standard_normal(entry.shape).astype(entry.dtype) for entry in model.inputs}
-        for _ in range(SAMPLES)
-    ]
-    feeds: list[Feeds] = [
-        {Side.FIRST: {entry.value: arrays[entry.name] for entry in model.inputs}} for arrays in inputs
-    ]
-    facts = engine.trial(feeds[0], 1)
+    inputs = [made_input(model, random)]
+    facts = engine.trial(feeds_of(model, inputs[0]), 1)
     sums = EvidenceSums(experiment, facts.shapes)
-    magnitudes = np.max([engine.calibrate(one, 1)[0] for one in feeds], axis=0)
+    magnitudes = engine.calibrate(feeds_of(model, inputs[0]), 1)[0]
     points = zip(magnitudes, experiment.points, strict=True)
     deltas = [kernels.coefficient_of(float(value), point.bits) for value, point in points]
-    engine.measure(feeds[0], 1, deltas)
+    engine.measure(feeds_of(model, inputs[0]), 1, deltas)
     start_s = time.perf_counter() - started
+    inputs += [made_input(model, random) for _ in range(SAMPLES - 1)]
+    feeds = [feeds_of(model, arrays) for arrays in inputs]
     plain = str(network) if isinstance(network, Path) else model.graph.SerializeToString()
     names = {entry.name: entry.name if isinstance(network, Path) else entry.value for entry in model.inputs}
     given = [{names[name]: array for name, array in arrays.items()} for arrays in inputs]
@@ -181,6 +177,16 @@ def measure(
         "start_s": round(start_s, 2),
         "reach": REACH["histograms"] if histograms else reach or REACH[usual],
     }
+
+
+def made_input(model: Model, random: np.random.Generator) -> dict[str, Any]:
+    """One sample of noise."""
+    return {entry.name: random.standard_normal(entry.shape).astype(entry.dtype) for entry in model.inputs}
+
+
+def feeds_of(model: Model, arrays: dict[str, Any]) -> Feeds:
+    """A sample as engines take it."""
+    return {Side.FIRST: {entry.value: arrays[entry.name] for entry in model.inputs}}
 
 
 def with_histograms(engine: LayeredEngine, feeds: Feeds, deltas: list[int], sums: EvidenceSums) -> None:
