@@ -93,7 +93,7 @@ class MergedEngine(LayeredEngine):
     @property
     def name(self) -> str:  # type: ignore[override]  # a constant there, a finding here
         """What ran, and why not all of it in one graph."""
-        if self._refusal is not None or self._waits:
+        if self._refusal is not None:
             return LayeredEngine.name
         if not self._split.is_whole:
             return "merged in parts (ONNX Runtime, all lanes in one graph, some layers by themselves)"
@@ -105,11 +105,6 @@ class MergedEngine(LayeredEngine):
         return self._refusal is None
 
     @property
-    def _waits(self) -> bool:
-        """Whether there was no batch to stack yet: single samples of small networks run layer by layer."""
-        return self._refusal is None and self._stacked and self._stack is None
-
-    @property
     def is_plain(self) -> bool:
         """Whether no channels are kept in blocks."""
         return not self._blocked
@@ -117,7 +112,7 @@ class MergedEngine(LayeredEngine):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the run should know."""
-        if not self._merge or self._waits:
+        if not self._merge:
             return ()
         if self._refusal is not None:
             return (f"All layers ran in the layered engine: {self._refusal}.",)
