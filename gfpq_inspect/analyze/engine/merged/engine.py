@@ -55,7 +55,7 @@ class MergedEngine(LayeredEngine):
     ) -> None:
         self._merge = merge
         self._stacked = stacked
-        self._stack: int | None = None
+        self._stack: dict[str, int] = {}
         self._look_stride: int | None = None
         self._own_reason = None if merge else "it was asked for"
         shared = shared_of(experiment, blocked=blocked)
@@ -178,15 +178,13 @@ class MergedEngine(LayeredEngine):
                 rows = [self._parted(split, part).magnitudes(part) for part in _parts(feeds, samples)]
             return np.concatenate(rows)
 
-        done = None if self._is_odd(samples) else self._attempt(work)
+        done = None if self._is_odd("calibration", samples) else self._attempt(work)
         return super().calibrate(feeds, samples) if done is None else done
 
-    def _is_odd(self, samples: int) -> bool:
-        """Whether a batch is not as large as those of the graphs: the layered engine takes it, with the same bits."""
+    def _is_odd(self, kind: str, samples: int) -> bool:
+        """Whether a batch is not as large as those of the graph: the layered engine takes it, with the same bits."""
         with self._lock:
-            if self._stacked and self._stack is None and samples > 1:
-                self._stack = samples
-        return self._stacked and samples != self._stack
+            return self._stacked and samples != self._stack.setdefault(kind, samples)
 
     def measure(
         self, feeds: Feeds, samples: int, deltas: Sequence[Any] | None, layer_done: LayerDone | None = None
@@ -240,7 +238,7 @@ class MergedEngine(LayeredEngine):
                     add_sample(measurement, self._parted(split, part).measure(part, deltas), index)
             return measurement
 
-        odd = self._is_odd(samples)
+        odd = self._is_odd("measurement", samples)
         done = self._attempt(work)
         if done is None:
             return LayeredEngine.measure(self, feeds, samples, deltas, layer_done)
